@@ -1,0 +1,44 @@
+//! towline joins interLink's virtual kubelet to plugins behind firewalls: a hub that speaks interLink's
+//! REST, and plugins that dial out and keep one WebSocket to it.
+//!
+//! The modules, bottom-up; a module uses only what stands above it in this list (`tests/layering.rs`):
+//!
+//! | module | what it knows | feature |
+//! |---|---|---|
+//! | [`code`], [`limits`] | why a call or link ended; every bound | (core) |
+//! | [`wire`] | bytes and frames | (core) |
+//! | [`session`] | the state machine of one link, without I/O or clock | (core) |
+//! | [`interlink`] | what interLink's REST says | (core) |
+//! | [`transport`] | ordered messages over sockets | `net` |
+//! | [`connection`] | one session on one transport: calls and log streams as futures | `net` |
+//! | [`plugin`] | the dialling role: [`plugin::Handler`], reconnect, outbox | `plugin` |
+//! | [`backend`] | ready-made handlers | `process` |
+//! | [`hub`] | the accepting role: registry, placement, pods, logs | `hub` |
+//! | [`http`] | the HTTP edge of the hub | `hub` |
+//! | [`cli`] | the command line | `cli` |
+
+pub mod code;
+pub mod limits;
+
+pub mod wire;
+
+pub mod interlink;
+pub mod session;
+
+#[cfg(feature = "net")]
+pub mod connection;
+#[cfg(feature = "net")]
+pub mod transport;
+
+#[cfg(feature = "process")]
+pub mod backend;
+#[cfg(feature = "plugin")]
+pub mod plugin;
+
+#[cfg(feature = "hub")]
+pub mod http;
+#[cfg(feature = "hub")]
+pub mod hub;
+
+#[cfg(feature = "cli")]
+pub mod cli;

@@ -1,0 +1,103 @@
+//! Every bound of the link and the hub: the default, its unit, the reason, and who pays when it is reached.
+
+use std::time::Duration;
+
+/// Largest WebSocket message after inflation, both ways, in bytes. A pod with ConfigMaps passes 1 MiB.
+/// The caller pays: an oversized call fails locally with MESSAGE_TOO_LARGE.
+pub const MAX_MESSAGE: usize = 16 << 20;
+/// Usual size of a log chunk, in bytes: control frames get through on slow uplinks.
+pub const LOG_CHUNK: usize = 32 << 10;
+/// Largest log or data chunk, in bytes. The sender pays: FLOW_VIOLATION ends its stream.
+pub const MAX_LOG_CHUNK: usize = 64 << 10;
+/// What a chunk costs beyond its bytes, so that empty chunks are not free (RUSTSEC-2026-0258).
+pub const CHUNK_OVERHEAD: u64 = 64;
+/// Initial log credit of a stream, in bytes.
+pub const LOG_CREDIT: u64 = 256 << 10;
+/// Log credit of a stream that flows, in bytes.
+pub const LOG_CREDIT_FLOWING: u64 = 1 << 20;
+/// Calls open at once. The caller pays: RESOURCE_EXHAUSTED.
+pub const MAX_CALLS: u32 = 64;
+/// Log streams open at once. The caller pays: RESOURCE_EXHAUSTED.
+pub const MAX_LOG_STREAMS: u32 = 64;
+/// Events sent and not acknowledged; then the plugin coalesces in its outbox.
+pub const MAX_UNACKED_EVENTS: u32 = 256;
+/// Frames are joined into one message up to about this many bytes; a lone frame is never delayed.
+pub const PACKET_TARGET: usize = 64 << 10;
+/// Frames in one packet at most: a packet of empty frames must not buy unbounded work.
+pub const MAX_FRAMES: usize = 10_000;
+/// Metadata of one call, keys and values, in bytes (as gRPC).
+pub const MAX_METADATA: usize = 8 << 10;
+/// Close reason, in bytes (RFC 6455 section 5.5: 125 less the code).
+pub const MAX_CLOSE_REASON: usize = 123;
+/// States in one page of GetStatus.
+pub const MAX_STATUS_PAGE: usize = 1_000;
+/// Features and labels in Register.
+pub const MAX_LABELS: usize = 64;
+/// Text fields outside payloads, in bytes.
+pub const MAX_TEXT: usize = 64 << 10;
+
+/// Deadline of a create: below the virtual kubelet's 120 s.
+pub const CREATE_TIMEOUT: Duration = Duration::from_secs(110);
+/// Deadline of a delete.
+pub const DELETE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Deadline of a status call.
+pub const STATUS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Deadline of a log stream's open acknowledgement.
+pub const LOG_OPEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Register must come this soon after the upgrade.
+pub const REGISTER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The slot of a cancelled call stays taken this long if no Response comes (CVE-2023-44487).
+pub const CANCEL_LINGER: Duration = Duration::from_secs(30);
+
+/// How long a create waits for an absent plugin.
+pub const CREATE_HOLD: Duration = Duration::from_secs(50);
+/// How long pinglink stays good after a plugin was lost.
+pub const PING_GRACE: Duration = Duration::from_secs(60);
+/// How long a log viewer stays open without its plugin.
+pub const LOG_HOLD: Duration = Duration::from_secs(60);
+/// A viewer that takes no byte for this long is closed.
+pub const VIEWER_IDLE: Duration = Duration::from_secs(600);
+/// Log bytes that the hub holds for all viewers. New streams pay: RESOURCE_EXHAUSTED.
+pub const HUB_LOG_BUDGET: u64 = 512 << 20;
+/// How often the hub pulls all states, though events come.
+pub const ANTI_ENTROPY: Duration = Duration::from_secs(300);
+/// How often the hub pulls states from a plugin without events.
+pub const POLL_STATUS: Duration = Duration::from_secs(10);
+/// Two ABSENT answers this far apart make a pod lost.
+pub const LOST_AFTER: Duration = Duration::from_secs(10);
+/// Terminal pods are kept this long.
+pub const TERMINAL_KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Terminal pods kept at most.
+pub const TERMINAL_MAX: usize = 10_000;
+
+/// The hub sends a Ping this often.
+pub const PING_INTERVAL: Duration = Duration::from_secs(20);
+/// A Ping that is not followed by any frame for this long ends the link.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// A call unanswered for this long triggers a Ping.
+pub const CALL_PROBE: Duration = Duration::from_secs(10);
+/// No link message for this long ends the link.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// No write progress for this long ends the link (yamux#142).
+pub const WRITE_STALL: Duration = Duration::from_secs(30);
+/// TCP_USER_TIMEOUT.
+pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// First reconnect delay.
+pub const BACKOFF_MIN: Duration = Duration::from_secs(1);
+/// Largest reconnect delay.
+pub const BACKOFF_MAX: Duration = Duration::from_secs(20);
+/// Growth of the reconnect delay per try.
+pub const BACKOFF_FACTOR: f64 = 1.6;
+/// Jitter of the reconnect delay, either way.
+pub const BACKOFF_JITTER: f64 = 0.2;
+/// The delay starts afresh only after this much good life.
+pub const BACKOFF_RESET: Duration = Duration::from_secs(60);
+/// First delay after a takeover, doubling up to [`SUPERSEDED_MAX`].
+pub const SUPERSEDED_MIN: Duration = Duration::from_secs(60);
+/// Largest delay after a takeover.
+pub const SUPERSEDED_MAX: Duration = Duration::from_secs(600);
+/// Delay after a close that trying again will not mend.
+pub const SLOW_RETRY: Duration = Duration::from_secs(300);
+/// How long SIGTERM lets open calls finish.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(8);

@@ -1,0 +1,126 @@
+//! What an author implements.
+
+use std::future::Future;
+
+use bytes::Bytes;
+
+use crate::{
+    connection::LogSink,
+    wire::{LogOptions, LogPosition, LogsEnd, NodeStatus, PodEventType, PodRef, PodState, Status},
+};
+
+/// A pod to start.
+#[derive(Debug, Clone)]
+pub struct Create {
+    /// Whose pod.
+    pub pod: PodRef,
+    /// interLink's RetrievedPodData as JSON: `{pod, container, jobConfig, jobScript?}`. Holds secrets.
+    pub payload: Bytes,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// Metadata of the call (keys in lower case).
+    pub metadata: std::collections::HashMap<String, String>,
+}
+
+/// The pod was taken.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Created {
+    /// The site's name for the work; empty when not known yet.
+    pub job_id: String,
+    /// True when the pod had been created before.
+    pub existed: bool,
+}
+
+/// A pod to end.
+#[derive(Debug, Clone)]
+pub struct Delete {
+    /// Whose pod.
+    pub pod: PodRef,
+    /// Seconds between SIGTERM and SIGKILL; the pod's own when absent.
+    pub grace_seconds: Option<u64>,
+    /// The v1.Pod as JSON; may be empty.
+    pub pod_json: Bytes,
+}
+
+/// The end of the pod is recorded and begun.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// True when there was such a pod.
+    pub existed: bool,
+}
+
+/// Which pods to report.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Which {
+    /// Every pod.
+    All,
+    /// These; one that is not known is reported with `Presence::Absent`.
+    Pods(Vec<PodRef>),
+}
+
+/// A log to send.
+#[derive(Debug, Clone)]
+pub struct LogRequest {
+    /// Whose log.
+    pub pod: PodRef,
+    /// Container name; empty means the only one, or the first main container.
+    pub container: String,
+    /// kubectl's options.
+    pub options: LogOptions,
+    /// Go on from here; then tail, since_time and previous are ignored.
+    pub start: Option<LogPosition>,
+}
+
+/// A plugin's own work: five calls, each answered once.
+///
+/// Calls run at the same time. A future is dropped when its caller has gone: work that must be finished
+/// belongs into a task of its own.
+pub trait Handler: Send + Sync + 'static {
+    /// Starts a pod. Idempotent by uid: a second create answers the first one's job with `existed`.
+    fn create(&self, create: Create) -> impl Future<Output = Result<Created, Status>> + Send;
+
+    /// Ends a pod and forgets it. Answers when the end is recorded and begun, not after the grace period.
+    /// Deleting an unknown pod succeeds.
+    fn delete(&self, delete: Delete) -> impl Future<Output = Result<Deleted, Status>> + Send;
+
+    /// Reports pods.
+    fn status(&self, which: Which) -> impl Future<Output = Result<Vec<PodState>, Status>> + Send;
+
+    /// Sends a log into `sink`: at once one chunk, possibly empty, with the start position, then the rest.
+    fn logs(&self, request: LogRequest, sink: LogSink) -> impl Future<Output = Result<LogsEnd, Status>> + Send;
+
+    /// What the plugin has, and whether it is ready (with a reason if not). Asked before each registration.
+    fn node(&self) -> impl Future<Output = NodeStatus> + Send;
+
+    /// Gets the handle to push events with, once, before the first dial. The default pushes none: the hub then polls.
+    fn attach(&self, events: Events) {
+        drop(events);
+    }
+}
+
+/// Pushes what happened; kept in the outbox until the hub has it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Events {
+    pub(crate) queue: tokio::sync::mpsc::UnboundedSender<Pushed>,
+}
+
+/// What a handler pushed. The outbox merges it: at most one state a pod is kept.
+#[derive(Debug)]
+pub(crate) enum Pushed {
+    /// A new state of a pod.
+    Pod(PodEventType, PodState),
+    /// A new state of the node.
+    Node(NodeStatus),
+}
+
+impl Events {
+    /// Tells the latest state of a pod; `seq` is filled in by the outbox.
+    pub fn pod(&self, kind: PodEventType, state: PodState) {
+        let _ = self.queue.send(Pushed::Pod(kind, state));
+    }
+
+    /// Tells a new node status.
+    pub fn node(&self, status: NodeStatus) {
+        let _ = self.queue.send(Pushed::Node(status));
+    }
+}

@@ -1,0 +1,119 @@
+//! Bytes to packets and back.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use prost::{Message, encoding};
+
+use super::{Frame, Packet, StreamId, frame::Body};
+use crate::limits;
+
+/// Why a message is not a packet. Every one of them ends the link with close code 1007 or 1009.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// The message is larger than this side declared.
+    #[error("message of {size} bytes is over the limit of {limit} bytes")]
+    TooLarge {
+        /// Its size in bytes, as received or as declared inside zstd.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// More frames than a packet may hold.
+    #[error("packet of more than {} frames", limits::MAX_FRAMES)]
+    TooManyFrames,
+    /// Not protobuf, or a field of the wrong type.
+    #[error("message is not a towline.v1.Packet: {0}")]
+    Malformed(String),
+    /// The zstd part is broken, nested, undeclared or mixed with frames.
+    #[error("zstd part: {0}")]
+    Zstd(&'static str),
+}
+
+/// The tag of `Packet.frames`: field 1, length-delimited.
+const FRAMES_TAG: u8 = 0x0a;
+
+/// Appends one frame to a packet under construction. What is in `out` stays a valid packet, because
+/// protobuf joins repeated fields by concatenation.
+pub fn encode_frame(out: &mut BytesMut, stream: StreamId, body: Body) {
+    let frame = Frame { stream: stream.0, body: Some(body) };
+    let len = frame.encoded_len();
+    out.reserve(len + 11);
+    out.put_u8(FRAMES_TAG);
+    encoding::encode_varint(len as u64, out);
+    frame.encode_raw(out);
+}
+
+/// How many bytes [`encode_frame`] would append for this body.
+pub fn encoded_len(stream: StreamId, body: &Body) -> usize {
+    let mut len = body.encoded_len();
+    if stream.0 != 0 {
+        len += 1 + encoding::encoded_len_varint(u64::from(stream.0));
+    }
+    1 + encoding::encoded_len_varint(len as u64) + len
+}
+
+/// Decodes one message. `limit` bounds it before and after inflation, in bytes; payloads stay slices of
+/// `message`.
+///
+/// # Errors
+/// Every malformed, oversized or nested message; nothing panics.
+pub fn decode_packet(message: Bytes, limit: usize) -> Result<Vec<Frame>, CodecError> {
+    if message.len() > limit {
+        return Err(CodecError::TooLarge { size: message.len(), limit });
+    }
+    let packet = decode_bounded(message)?;
+    if packet.zstd.is_empty() {
+        return Ok(packet.frames);
+    }
+    if !packet.frames.is_empty() {
+        return Err(CodecError::Zstd("frames beside it"));
+    }
+    let inner = decode_bounded(inflate(&packet.zstd, limit)?)?;
+    if !inner.zstd.is_empty() {
+        return Err(CodecError::Zstd("nested"));
+    }
+    Ok(inner.frames)
+}
+
+/// Compresses an encoded packet of plain frames, or gives nothing when that would not make it smaller.
+pub fn compress_packet(plain: &[u8]) -> Option<Bytes> {
+    let squeezed = zstd::bulk::compress(plain, 1).ok()?;
+    let packet = Packet { frames: Vec::new(), zstd: squeezed.into() };
+    (packet.encoded_len() < plain.len()).then(|| packet.encode_to_vec().into())
+}
+
+/// The largest window a sender may ask for: 8 MiB (RFC 8878 section 3.1.1.1.2 recommends to support as much).
+const MAX_WINDOW_LOG: u32 = 23;
+
+fn inflate(squeezed: &[u8], limit: usize) -> Result<Bytes, CodecError> {
+    let declared = zstd::zstd_safe::get_frame_content_size(squeezed)
+        .map_err(|_| CodecError::Zstd("broken frame header"))?
+        .ok_or(CodecError::Zstd("content size is not declared"))?;
+    let size = usize::try_from(declared).unwrap_or(usize::MAX);
+    if size > limit {
+        return Err(CodecError::TooLarge { size, limit });
+    }
+    let mut inflater = zstd::bulk::Decompressor::new().map_err(|_| CodecError::Zstd("no memory"))?;
+    inflater
+        .set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(MAX_WINDOW_LOG))
+        .map_err(|_| CodecError::Zstd("window limit"))?;
+    let plain = inflater.decompress(squeezed, size).map_err(|_| CodecError::Zstd("broken"))?;
+    Ok(plain.into())
+}
+
+/// Counts the frames before building them, so that a message of empty frames buys no memory.
+fn decode_bounded(message: Bytes) -> Result<Packet, CodecError> {
+    let malformed = |error: prost::DecodeError| CodecError::Malformed(error.to_string());
+    let mut rest = message.clone();
+    let mut frames = 0;
+    while rest.has_remaining() {
+        let (tag, kind) = encoding::decode_key(&mut rest).map_err(malformed)?;
+        if tag == 1 {
+            frames += 1;
+            if frames > limits::MAX_FRAMES {
+                return Err(CodecError::TooManyFrames);
+            }
+        }
+        encoding::skip_field(kind, tag, &mut rest, encoding::DecodeContext::default()).map_err(malformed)?;
+    }
+    Packet::decode(message).map_err(malformed)
+}

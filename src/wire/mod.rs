@@ -1,0 +1,37 @@
+//! Bytes and frames: the generated messages of `proto/towline/v1`, the codec, and ids.
+//!
+//! Knows prost and zstd; knows no state, clock or socket. Learn [`Packet`] (one WebSocket message) and
+//! [`StreamId`]. Pod, log and event messages are the domain types of the whole crate; Packet, Frame and the
+//! oneofs stay below `connection`.
+
+pub mod codec;
+mod ids;
+mod status;
+
+/// The messages of `proto/towline/v1`, as prost generates them.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+pub mod v1 {
+    include!(concat!(env!("OUT_DIR"), "/towline.v1.rs"));
+}
+
+pub use codec::{CodecError, decode_packet, encode_frame};
+pub use ids::{Side, StreamId};
+pub use prost_types::Timestamp;
+pub use v1::*;
+
+/// WebSocket subprotocol of the binary link, major version 1.
+pub const SUBPROTOCOL_PROTO: &str = "towline.v1.proto";
+/// WebSocket subprotocol of the JSON path, major version 1.
+pub const SUBPROTOCOL_JSON: &str = "towline.v1.json";
+
+/// Names of the features that `Register` offers and `Welcome` puts in force.
+pub mod feature {
+    /// Log streams and Data run under Credit.
+    pub const FLOW_CONTROL: &str = "flow_control";
+    /// The plugin pushes PodEvents and keeps an outbox.
+    pub const EVENTS: &str = "events";
+    /// Packets may be compressed.
+    pub const ZSTD: &str = "zstd";
+    /// HTTP pass-through.
+    pub const HTTP: &str = "http";
+}
