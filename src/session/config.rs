@@ -1,0 +1,75 @@
+//! What one side of a link allows and expects.
+
+use std::time::Duration;
+
+use crate::{limits, wire::Limits};
+
+/// Bounds and timers of one side. The defaults are those of [`crate::limits`].
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Largest message taken, after inflation, in bytes.
+    pub max_message: usize,
+    /// Calls that the peer may have open.
+    pub max_calls: u32,
+    /// Log streams that the peer may have open.
+    pub max_log_streams: u32,
+    /// Events that the peer may have sent without an acknowledgement.
+    pub max_unacked_events: u32,
+    /// How long the handshake may take.
+    pub register_timeout: Duration,
+    /// How often the hub pings.
+    pub ping_interval: Duration,
+    /// How long a silence may last after a ping.
+    pub ping_timeout: Duration,
+    /// How long a call may go unanswered before a ping.
+    pub call_probe: Duration,
+    /// How long a silence may last. The dialling side takes Welcome.idle_ms instead.
+    pub idle: Duration,
+    /// How long the transport may take no byte.
+    pub write_stall: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_message: limits::MAX_MESSAGE,
+            max_calls: limits::MAX_CALLS,
+            max_log_streams: limits::MAX_LOG_STREAMS,
+            max_unacked_events: limits::MAX_UNACKED_EVENTS,
+            register_timeout: limits::REGISTER_TIMEOUT,
+            ping_interval: limits::PING_INTERVAL,
+            ping_timeout: limits::PING_TIMEOUT,
+            call_probe: limits::CALL_PROBE,
+            idle: limits::IDLE_TIMEOUT,
+            write_stall: limits::WRITE_STALL,
+        }
+    }
+}
+
+impl Config {
+    /// What this side declares in Register or Welcome.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_message_bytes: self.max_message as u64,
+            max_calls: self.max_calls,
+            max_log_streams: self.max_log_streams,
+            max_unacked_events: self.max_unacked_events,
+        }
+    }
+}
+
+impl Limits {
+    /// The same with 0 replaced by the default.
+    pub fn or_defaults(self) -> Self {
+        let or = |value: u32, default: u32| if value == 0 { default } else { value };
+        Self {
+            max_message_bytes: match self.max_message_bytes {
+                0 => limits::MAX_MESSAGE as u64,
+                bytes => bytes,
+            },
+            max_calls: or(self.max_calls, limits::MAX_CALLS),
+            max_log_streams: or(self.max_log_streams, limits::MAX_LOG_STREAMS),
+            max_unacked_events: or(self.max_unacked_events, limits::MAX_UNACKED_EVENTS),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Byte credit of one direction of one stream (PROTOCOL.md, flow control).
+
+use crate::limits;
+
+/// What a chunk of `len` bytes costs.
+pub(crate) fn cost(len: usize) -> u64 {
+    len as u64 + limits::CHUNK_OVERHEAD
+}
+
+/// The sending end: may spend what was granted.
+#[derive(Debug, Default)]
+pub(crate) struct SendCredit {
+    available: u64,
+}
+
+impl SendCredit {
+    pub(crate) fn new(granted: u64) -> Self {
+        Self { available: granted }
+    }
+
+    /// More was granted. Saturates: a peer that grants without end only removes its own bound.
+    pub(crate) fn grant(&mut self, bytes: u64) {
+        self.available = self.available.saturating_add(bytes);
+    }
+
+    pub(crate) fn affords(&self, cost: u64) -> bool {
+        self.available >= cost
+    }
+
+    /// Spends; false, and nothing spent, when it is not there.
+    pub(crate) fn spend(&mut self, cost: u64) -> bool {
+        match self.available.checked_sub(cost) {
+            Some(rest) => {
+                self.available = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn available(&self) -> u64 {
+        self.available
+    }
+}
+
+/// The receiving end: grants what was consumed, in blocks.
+#[derive(Debug)]
+pub(crate) struct RecvWindow {
+    /// Granted and not received yet.
+    outstanding: u64,
+    /// Consumed and not granted again yet.
+    consumed: u64,
+    /// How much may be on its way or unread at a time.
+    window: u64,
+    /// Consumed in all.
+    total: u64,
+}
+
+impl RecvWindow {
+    /// A window whose first grant has been or will be made by the opener of the stream.
+    pub(crate) fn new(window: u64) -> Self {
+        Self { outstanding: window, consumed: 0, window, total: 0 }
+    }
+
+    /// A chunk came; false when it was not covered.
+    #[must_use]
+    pub(crate) fn receive(&mut self, cost: u64) -> bool {
+        match self.outstanding.checked_sub(cost) {
+            Some(rest) => {
+                self.outstanding = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Chunks were taken by the reader; gives how much to grant now, if it is worth a frame.
+    ///
+    /// A quarter of the window is held back at most, so a sender always gets enough for the largest chunk.
+    /// A stream that has consumed a whole window is flowing and gets a larger one.
+    #[must_use]
+    pub(crate) fn consume(&mut self, cost: u64) -> Option<u64> {
+        self.consumed = self.consumed.saturating_add(cost);
+        self.total = self.total.saturating_add(cost);
+        if self.total >= self.window && self.window < limits::LOG_CREDIT_FLOWING {
+            self.consumed += limits::LOG_CREDIT_FLOWING - self.window;
+            self.window = limits::LOG_CREDIT_FLOWING;
+        }
+        if self.consumed < self.window / 4 {
+            return None;
+        }
+        let grant = std::mem::take(&mut self.consumed);
+        self.outstanding = self.outstanding.saturating_add(grant);
+        Some(grant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever chunks travel and however late they are read, nothing is lost or made up, and a sender
+        /// whose reader has read everything can always send the largest chunk.
+        #[test]
+        fn credit_is_conserved(lens in prop::collection::vec(0usize..=limits::MAX_LOG_CHUNK, 1..200), lag in 0usize..8) {
+            let mut send = SendCredit::new(limits::LOG_CREDIT);
+            let mut recv = RecvWindow::new(limits::LOG_CREDIT);
+            let mut unread = std::collections::VecDeque::new();
+            for len in lens {
+                let cost = cost(len);
+                while !send.affords(cost) {
+                    let taken = unread.pop_front();
+                    prop_assert!(taken.is_some(), "all was read and the sender still waits");
+                    if let Some(grant) = recv.consume(taken.unwrap()) { send.grant(grant); }
+                }
+                prop_assert!(send.spend(cost));
+                prop_assert!(recv.receive(cost), "a chunk within credit was refused");
+                unread.push_back(cost);
+                if unread.len() > lag {
+                    if let Some(grant) = recv.consume(unread.pop_front().unwrap()) { send.grant(grant); }
+                }
+                let unread_sum: u64 = unread.iter().sum();
+                prop_assert_eq!(send.available() , recv.outstanding);
+                prop_assert_eq!(recv.outstanding + unread_sum + recv.consumed, recv.window);
+            }
+        }
+    }
+
+    #[test]
+    fn an_overdraft_is_seen() {
+        let mut recv = RecvWindow::new(limits::LOG_CREDIT);
+        assert!(recv.receive(limits::LOG_CREDIT));
+        assert!(!recv.receive(1));
+    }
+}

@@ -1,0 +1,142 @@
+//! How a link ends: drain, close, loss.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    Event, Session, State,
+    streams::{IncomingState, Kind, OutgoingState},
+};
+use crate::{
+    code::{CloseCode, Code, reason},
+    limits,
+    wire::{GoAway, Response, Status, StreamId},
+};
+
+impl Session {
+    /// Says GoAway, takes no new call, ends log streams (they go on elsewhere by position), lets calls finish for
+    /// `grace`, then closes with `code`.
+    pub fn drain(&mut self, code: CloseCode, why: &str, grace: Duration, retry_after: Duration, now: Instant) {
+        match self.state {
+            State::Open => {}
+            State::Closed | State::Draining => return,
+            _ => return self.close(code, why),
+        }
+        self.state = State::Draining;
+        self.closing = Some((code, cut(why, limits::MAX_CLOSE_REASON)));
+        self.drain_deadline = Some(now + grace);
+        self.schedule.go_away(GoAway {
+            code: u32::from(code.0),
+            reason: why.to_owned(),
+            last_stream: self.streams.last_peer.0,
+            grace_ms: grace.as_millis() as u64,
+            retry_after_ms: retry_after.as_millis() as u64,
+        });
+        let draining = || Status::new(Code::Unavailable, reason::DRAINING, "the peer is going away");
+        let logs = |kind: Kind| kind == Kind::Logs;
+        let ours: Vec<StreamId> =
+            self.streams.outgoing.iter().filter(|(_, s)| logs(s.kind)).map(|(id, _)| *id).collect();
+        for id in ours {
+            self.end_outgoing(id, draining(), now);
+        }
+        let theirs: Vec<StreamId> =
+            self.streams.incoming.iter().filter(|(_, s)| logs(s.kind)).map(|(id, _)| *id).collect();
+        for id in theirs {
+            self.expire_incoming(id, draining());
+        }
+        self.check_drained();
+    }
+
+    /// Closes when draining is through.
+    pub(super) fn check_drained(&mut self) {
+        if self.state != State::Draining {
+            return;
+        }
+        let busy_out = self.streams.outgoing.values().any(|s| s.state != OutgoingState::Cancelling);
+        let busy_in = self.streams.incoming.values().any(|s| {
+            matches!(s.state, IncomingState::Running | IncomingState::Ending) || !s.queue.is_empty()
+        });
+        if !busy_out && !busy_in {
+            self.finish_drain();
+        }
+    }
+
+    pub(super) fn finish_drain(&mut self) {
+        let (code, why) = self.closing.take().unwrap_or((CloseCode::DRAIN, String::new()));
+        self.close(code, &why);
+    }
+
+    pub(super) fn handle_go_away(&mut self, go_away: GoAway) {
+        let code = CloseCode(u16::try_from(go_away.code).unwrap_or(CloseCode::DRAIN.0));
+        self.peer_drains = true;
+        let untaken: Vec<StreamId> = self
+            .streams
+            .outgoing
+            .iter()
+            .filter(|(id, s)| id.0 > go_away.last_stream || s.state == OutgoingState::Queued)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in untaken {
+            let status = Status::new(Code::Unavailable, reason::DRAINING, "the peer is going away").not_started();
+            self.lose_outgoing(id, status);
+        }
+        self.events.push_back(Event::GoAway {
+            code,
+            reason: go_away.reason,
+            retry_after: Duration::from_millis(go_away.retry_after_ms),
+        });
+    }
+
+    /// Ends the session now: every open call ends locally, [`Event::Closed`] comes last.
+    pub fn close(&mut self, code: CloseCode, why: &str) {
+        if self.state == State::Closed {
+            return;
+        }
+        self.end_all();
+        let reason = cut(why, limits::MAX_CLOSE_REASON);
+        self.events.push_back(Event::Closed { code, reason });
+    }
+
+    /// The transport has ended by itself or by the peer: every open call ends locally.
+    pub fn handle_lost(&mut self) {
+        if self.state != State::Closed {
+            self.end_all();
+        }
+    }
+
+    fn end_all(&mut self) {
+        self.state = State::Closed;
+        let ids: Vec<StreamId> = self.streams.outgoing.keys().copied().collect();
+        for id in ids {
+            let mut status = Status::new(Code::Unavailable, reason::SESSION_LOST, "the connection ended before the answer");
+            status.not_started = self.streams.outgoing[&id].state == OutgoingState::Queued;
+            self.lose_outgoing(id, status);
+        }
+        let ids: Vec<StreamId> = self.streams.incoming.keys().copied().collect();
+        for id in ids {
+            if let Some(stream) = self.streams.remove_incoming(id)
+                && stream.state == IncomingState::Running
+            {
+                self.events.push_back(Event::Cancelled(id));
+            }
+        }
+        self.schedule.clear_streams();
+    }
+
+    /// Removes a call of ours and tells its owner, unless it was told before.
+    pub(super) fn lose_outgoing(&mut self, id: StreamId, status: Status) {
+        if let Some(stream) = self.streams.remove_outgoing(id)
+            && stream.state != OutgoingState::Cancelling
+        {
+            self.events.push_back(Event::Response(id, Response { status: Some(status), result: None }));
+        }
+    }
+}
+
+/// The longest prefix of at most `max` bytes that ends between characters.
+fn cut(text: &str, max: usize) -> String {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}

@@ -1,0 +1,124 @@
+//! Whether the peer still lives (PROTOCOL.md, liveness).
+//!
+//! Only frames count as life: a proxy answers the transport's pings for a dead plugin (kubernetes#128314). One
+//! exception: while a call is open and the transport's pongs come, a silent peer may be busy in that call (a
+//! single-threaded plugin inside `sbatch`) and has until the call's deadline.
+
+use std::time::{Duration, Instant};
+
+use super::{Config, Session, streams::Unanswered};
+use crate::{code::CloseCode, wire::Side};
+
+#[derive(Debug)]
+pub(crate) struct Keepalive {
+    last_frame: Instant,
+    last_socket: Instant,
+    /// When the next regular ping is due; the dialling side sends none.
+    next_ping: Option<Instant>,
+    /// When a ping was sent that nothing has followed.
+    pinged: Option<Instant>,
+    /// No probe for a waiting call before.
+    probe_from: Instant,
+    next_id: u64,
+    pub(crate) idle: Duration,
+    interval: Duration,
+    timeout: Duration,
+    probe: Duration,
+}
+
+/// What is to be done now.
+enum Verdict {
+    Fine,
+    Ping,
+    Dead(&'static str),
+}
+
+impl Keepalive {
+    pub(crate) fn new(config: &Config, side: Side, now: Instant) -> Self {
+        Self {
+            last_frame: now,
+            last_socket: now,
+            next_ping: (side == Side::Hub).then(|| now + config.ping_interval),
+            pinged: None,
+            probe_from: now,
+            next_id: 1,
+            idle: config.idle,
+            interval: config.ping_interval,
+            timeout: config.ping_timeout,
+            probe: config.call_probe,
+        }
+    }
+
+    pub(crate) fn heard_frame(&mut self, now: Instant) {
+        self.last_frame = now;
+        self.last_socket = now;
+        self.pinged = None;
+    }
+
+    pub(crate) fn heard_socket(&mut self, now: Instant) {
+        self.last_socket = now;
+    }
+
+    pub(crate) fn last_frame(&self) -> Instant {
+        self.last_frame
+    }
+
+    /// When to look again. `waiting_since` is when the oldest unanswered call began.
+    pub(crate) fn next(&self, waiting_since: Option<Instant>) -> Instant {
+        let mut next = self.last_frame + self.idle;
+        if let Some(at) = self.pinged {
+            next = next.min(at + self.timeout);
+        } else if let Some(since) = waiting_since {
+            next = next.min((since + self.probe).max(self.probe_from));
+        }
+        if let Some(at) = self.next_ping {
+            next = next.min(at);
+        }
+        // A busy peer is past its idle limit and still fine: look at it once a second.
+        next.max(self.probe_from)
+    }
+
+    fn judge(&mut self, unanswered: Option<Unanswered>, now: Instant) -> Verdict {
+        let busy = unanswered.is_some_and(|calls| now < calls.until) && now < self.last_socket + self.timeout * 3;
+        if now >= self.last_frame + self.idle && !busy {
+            return Verdict::Dead("nothing was heard for too long");
+        }
+        if let Some(at) = self.pinged {
+            if now >= at + self.timeout && !busy {
+                return Verdict::Dead("no answer to a ping");
+            }
+        } else if unanswered.is_some_and(|calls| now >= (calls.since + self.probe).max(self.probe_from)) {
+            return Verdict::Ping;
+        }
+        match self.next_ping {
+            Some(at) if at <= now => Verdict::Ping,
+            _ => Verdict::Fine,
+        }
+    }
+
+    fn ping(&mut self, now: Instant) -> u64 {
+        self.pinged.get_or_insert(now);
+        if self.next_ping.is_some() {
+            self.next_ping = Some(now + self.interval);
+        }
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+}
+
+impl Session {
+    pub(super) fn keep_alive(&mut self, now: Instant) {
+        let unanswered = self.streams.unanswered();
+        self.streams.waiting_since = unanswered.map(|calls| calls.since);
+        match self.keepalive.judge(unanswered, now) {
+            Verdict::Fine => {}
+            Verdict::Ping => {
+                let id = self.keepalive.ping(now);
+                self.schedule.ping(id);
+            }
+            Verdict::Dead(why) => return self.close(CloseCode::IDLE, why),
+        }
+        self.keepalive.probe_from = now + Duration::from_secs(1);
+    }
+}
