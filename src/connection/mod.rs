@@ -1,62 +1,48 @@
-//! One [`Session`](crate::session) on one [`Transport`]: calls and log streams as futures, one task.
+//! One [`Session`] on one [`Transport`](crate::transport::Transport): calls and log streams as futures, one task.
 //!
-//! The only place where a session meets a transport. Learn [`Connection`] (opens calls) and [`Peer`] (answers
-//! the other side's).
-#![allow(clippy::todo, unused_variables, missing_docs)]
+//! The only place where a session meets a transport; knows tokio, must not know what a call means. Learn
+//! [`Connection`] (opens calls) and [`Peer`] (answers the other side's).
+//!
+//! ```text
+//! accept() -> Accepted -welcome()-> Connection          dial, register() -> Registered -start()-> Connection
+//!                     \-refuse()                        one task per connection (driver.rs) until it has ended
+//! ```
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+mod driver;
+mod handshake;
+mod logs;
+mod peer;
+mod shared;
 
-use crate::{
-    code::CloseCode,
-    transport::{Transport, TransportError},
-    wire::{
-        EventAck, LogChunk, LogsEnd, NodeStatus, PodEvent, Register, Request, Response, Status, StreamLogs, Welcome,
-    },
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
 };
 
-/// A boxed future of a [`Peer`].
-pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub use handshake::{Accepted, HandshakeError, Registered, accept, accept_with, register, register_with};
+pub use logs::{LogSink, LogStream, ReaderGone};
+pub use peer::{BoxFuture, CancelSignal, Peer};
 
-/// What this side does with what the other side sends. Implemented by the hub and by the plugin runtime.
-///
-/// The plain methods are called from the connection task, in order: they must not block or wait.
-/// A returned future is polled once inline and then in a task set; dropping it is how a cancelled call ends
-/// (after [`Incoming::cancelled`] had its chance).
-pub trait Peer: Send + Sync + 'static {
-    /// A call came. The future ends it. A panic inside ends it with INTERNAL.
-    fn request(&self, request: Request, cancel: CancelSignal) -> BoxFuture<Response>;
-    /// A log stream was opened. The future ends it; the first chunk is the open acknowledgement.
-    fn stream_logs(&self, open: StreamLogs, sink: LogSink) -> BoxFuture<Result<LogsEnd, Status>>;
-    /// A pod event came (hub only).
-    fn pod_event(&self, event: PodEvent);
-    /// An acknowledgement came (plugin only).
-    fn event_ack(&self, ack: EventAck);
-    /// The node's status came (hub only).
-    fn node_status(&self, status: NodeStatus);
-    /// The other side drains: it takes no new call.
-    fn going_away(&self, code: CloseCode, reason: &str, retry_after: Duration);
-}
+use shared::{Pending, Shared};
 
-/// Resolves when the caller has cancelled, its deadline has passed, or the connection has ended.
-#[derive(Debug, Clone)]
-pub struct CancelSignal(pub(crate) tokio_util::sync::CancellationToken);
-
-impl CancelSignal {
-    /// Waits until the call is cancelled. Cancel safe.
-    pub async fn cancelled(&self) {
-        self.0.cancelled().await;
-    }
-}
+pub use crate::session::Config;
+use crate::{
+    code::CloseCode,
+    session::Session,
+    wire::{EventAck, NodeStatus, PodEvent, Request, Response, Status, StreamId, StreamLogs},
+};
 
 /// The handle of a live connection; cheap to clone. The connection ends when it is closed or lost, not when
 /// handles are dropped.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    _inner: Arc<()>,
+    shared: Arc<Shared>,
 }
 
 /// How a connection ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// The close code, ours or the peer's; [`CloseCode::ABNORMAL`] when the socket just broke.
     pub code: CloseCode,
@@ -69,8 +55,8 @@ pub struct Ended {
 }
 
 impl Connection {
-    /// Makes a unary call and waits for its Response. A Response with a status is given as the error.
-    /// `request.timeout_ms` is enforced here too. Op defaults are the caller's business.
+    /// Makes a unary call and waits for its Response. A Response with a failure is given as the error.
+    /// `request.timeout_ms` (0: the default of the op) is enforced here too.
     ///
     /// # Errors
     /// The peer's Status, or a local one: UNAVAILABLE/SESSION_LOST (with `not_started` when the frame was never
@@ -79,162 +65,150 @@ impl Connection {
     /// # Cancel safety
     /// Dropping the future cancels the call at the peer.
     pub async fn call(&self, request: Request) -> Result<Response, Status> {
-        todo!()
+        let (answer, waiting) = tokio::sync::oneshot::channel();
+        let id = self.shared.with(|inner| {
+            let id = inner.session.open_call(request, now())?;
+            inner.pending.insert(id, Pending::Call(answer));
+            Ok::<_, Status>(id)
+        })?;
+        let guard = CancelOnDrop {
+            shared: &self.shared,
+            id,
+        };
+        let response = waiting.await;
+        std::mem::forget(guard);
+        match response {
+            Ok(Response {
+                status: Some(status), ..
+            }) if status.code != 0 => Err(status),
+            Ok(response) => Ok(response),
+            Err(_) => Err(shared::lost()),
+        }
     }
 
-    /// Opens a log stream. Returns when the open acknowledgement (first chunk) came; that chunk is the
-    /// first that [`LogStream::next`] gives.
+    /// Opens a log stream. Returns when the open acknowledgement (first chunk) came; that chunk is the first
+    /// that [`LogStream::next`] gives.
     ///
     /// # Errors
     /// As [`Connection::call`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future, like dropping the stream, cancels it at the peer.
     pub async fn stream_logs(&self, open: StreamLogs) -> Result<LogStream, Status> {
-        todo!()
+        let id = self.shared.with(|inner| {
+            let id = inner.session.open_logs(open, now())?;
+            inner
+                .pending
+                .insert(id, Pending::Logs(shared::Reading::default()));
+            Ok::<_, Status>(id)
+        })?;
+        let mut stream = LogStream::new(self.shared.clone(), id);
+        stream.opened().await?;
+        Ok(stream)
     }
 
-    /// Pushes a pod event (plugin). False when the connection has ended.
+    /// Pushes a pod event (plugin); the caller bounds how many are unacknowledged. False when the connection has
+    /// ended.
     pub fn send_event(&self, event: PodEvent) -> bool {
-        todo!()
+        self.send(|session| session.send_event(event))
     }
-    /// Acknowledges events (hub).
+
+    /// Acknowledges events (hub). False when the connection has ended.
     pub fn send_ack(&self, ack: EventAck) -> bool {
-        todo!()
+        self.send(|session| session.send_ack(ack))
     }
-    /// Pushes the node's status (plugin).
+
+    /// Pushes the node's status (plugin). False when the connection has ended.
     pub fn send_node_status(&self, status: NodeStatus) -> bool {
-        todo!()
+        self.send(|session| session.send_node_status(status))
     }
-    /// Sends GoAway, lets open unary calls finish for `grace`, ends log streams, then closes with `code`.
+
+    /// Says GoAway, ends log streams, lets open calls finish for `grace`, then closes with `code`.
     pub fn drain(&self, code: CloseCode, reason: &str, grace: Duration, retry_after: Duration) {
-        todo!()
+        self.send(|session| session.drain(code, reason, grace, retry_after, now()));
     }
+
     /// Closes now.
     pub fn close(&self, code: CloseCode, reason: &str) {
-        todo!()
+        self.send(|session| session.close(code, reason));
     }
+
+    fn send(&self, command: impl FnOnce(&mut Session)) -> bool {
+        self.shared.with(|inner| {
+            command(&mut inner.session);
+            inner.ended.is_none()
+        })
+    }
+
     /// Waits for the end. Cancel safe; may be called many times.
     pub async fn ended(&self) -> Ended {
-        todo!()
+        let mut wait = self.shared.end.subscribe();
+        loop {
+            if let Some(ended) = wait.borrow_and_update().clone() {
+                return ended;
+            }
+            if wait.changed().await.is_err() {
+                // The sender lives in `shared`, which this handle holds.
+                return Ended {
+                    code: CloseCode::ABNORMAL,
+                    reason: "the connection task has gone".into(),
+                    by_peer: false,
+                    retry_after: Duration::ZERO,
+                };
+            }
+        }
     }
+
     /// Whether the connection still takes calls (not ended, not draining either way).
     pub fn is_open(&self) -> bool {
-        todo!()
+        self.shared.look(|inner| inner.session.is_open())
     }
+
     /// When the last link message of the peer came.
-    pub fn last_heard(&self) -> std::time::Instant {
-        todo!()
+    pub fn last_heard(&self) -> Instant {
+        self.shared.look(|inner| inner.session.last_heard())
     }
-    /// Whether the peer has this feature in force.
+
+    /// Whether a feature is in force.
     pub fn has_feature(&self, name: &str) -> bool {
-        todo!()
+        self.shared.look(|inner| inner.session.has_feature(name))
+    }
+
+    /// What was counted on the link.
+    pub fn stats(&self) -> crate::session::Stats {
+        self.shared.look(|inner| inner.session.stats())
     }
 }
 
-/// The reading end of a log stream. Dropping it cancels the stream at the peer.
-#[derive(Debug)]
-pub struct LogStream {
-    _inner: (),
+/// Cancels an abandoned call.
+struct CancelOnDrop<'a> {
+    shared: &'a Shared,
+    id: StreamId,
 }
 
-impl LogStream {
-    /// The next chunk, or how the stream ended (then only that again). Credit is granted as chunks are taken.
-    /// Cancel safe.
-    ///
-    /// # Errors
-    /// `Err(Ok(end))` when the log ended in good order, `Err(Err(status))` otherwise; SESSION_LOST when the
-    /// connection ended.
-    pub async fn next(&mut self) -> Result<LogChunk, Result<LogsEnd, Status>> {
-        todo!()
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        self.shared.with(|inner| {
+            inner.pending.remove(&self.id);
+            inner.session.cancel(self.id, now());
+        });
     }
 }
 
-/// The writing end of a log stream.
-#[derive(Debug)]
-pub struct LogSink {
-    _inner: (),
+/// The time that sessions are given: tokio's clock, so that tests can stop it.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
-/// The reader of a log stream went away; end the future with anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the reader has gone")]
-pub struct ReaderGone;
-
-impl LogSink {
-    /// Queues a chunk, waiting for credit. `data` is at most [`crate::limits::MAX_LOG_CHUNK`].
-    ///
-    /// # Errors
-    /// [`ReaderGone`] when the stream was cancelled or the connection has ended.
-    pub async fn send(&mut self, chunk: LogChunk) -> Result<(), ReaderGone> {
-        todo!()
-    }
-    /// Waits until the stream is cancelled. Cancel safe.
-    pub async fn cancelled(&self) {
-        todo!()
-    }
-}
-
-/// A dialled or accepted transport before the handshake is through.
-#[derive(Debug)]
-pub struct Accepted<T> {
-    _transport: T,
-    /// What the peer registered with.
-    pub register: Register,
-}
-
-/// Reads Register from an accepted transport, at most [`crate::limits::REGISTER_TIMEOUT`].
-///
-/// # Errors
-/// When no good Register came; the transport was then closed with the fitting code.
-pub async fn accept<T: Transport>(transport: T) -> Result<Accepted<T>, HandshakeError> {
-    todo!()
-}
-
-impl<T: Transport> Accepted<T> {
-    /// Answers Welcome and starts the connection task. `welcome.features` is what is in force.
-    pub fn welcome(self, welcome: Welcome, peer: Arc<dyn Peer>) -> Connection {
-        todo!()
-    }
-    /// Refuses: GoAway and close.
-    pub async fn refuse(self, code: CloseCode, reason: &str, retry_after: Duration) {
-        todo!()
-    }
-}
-
-/// A registered plugin side, before its task runs.
-#[derive(Debug)]
-pub struct Registered<T> {
-    _transport: T,
-    /// The hub's answer.
-    pub welcome: Welcome,
-}
-
-/// Sends Register over a dialled transport and waits for Welcome.
-///
-/// # Errors
-/// When the hub refused or did not answer in time.
-pub async fn register<T: Transport>(transport: T, register: Register) -> Result<Registered<T>, HandshakeError> {
-    todo!()
-}
-
-impl<T: Transport> Registered<T> {
-    /// Starts the connection task.
-    pub fn start(self, peer: Arc<dyn Peer>) -> Connection {
-        todo!()
-    }
-}
-
-/// Why a handshake failed.
-#[derive(Debug, thiserror::Error)]
-pub enum HandshakeError {
-    /// The peer refused or closed.
-    #[error("refused with {code}: {reason}")]
-    Refused { code: CloseCode, reason: String, retry_after: Duration },
-    /// Nothing came in time.
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
-    /// The peer sent something else.
-    #[error("handshake: {0}")]
-    Protocol(String),
-    /// The transport failed.
-    #[error("transport")]
-    Transport(#[from] TransportError),
+/// Waits once for the task that runs next: lets callers that were just woken join the same packet.
+async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

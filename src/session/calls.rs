@@ -14,10 +14,7 @@ use crate::{
     code::{Code, reason},
     limits,
     wire::{
-        Request, Response, Status, StreamId, StreamLogs,
-        codec::encoded_len,
-        feature,
-        frame::Body,
+        Request, Response, Status, StreamId, StreamLogs, codec::encoded_len, feature, frame::Body,
         request::Op,
     },
 };
@@ -42,7 +39,10 @@ fn deadline(now: Instant, timeout_ms: u64, default: Duration) -> Instant {
 }
 
 fn failed(status: Status) -> Response {
-    Response { status: Some(status), result: None }
+    Response {
+        status: Some(status),
+        result: None,
+    }
 }
 
 impl Session {
@@ -51,9 +51,16 @@ impl Session {
     /// # Errors
     /// Nothing was begun: the link is not open, the peer takes no more calls, or the request is too large.
     pub fn open_call(&mut self, request: Request, now: Instant) -> Result<StreamId, Status> {
-        let metadata: usize = request.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let metadata: usize = request
+            .metadata
+            .iter()
+            .map(|(key, value)| key.len() + value.len())
+            .sum();
         if metadata > limits::MAX_METADATA {
-            let text = format!("metadata of {metadata} bytes is over the limit of {} bytes", limits::MAX_METADATA);
+            let text = format!(
+                "metadata of {metadata} bytes is over the limit of {} bytes",
+                limits::MAX_METADATA
+            );
             return Err(Status::new(Code::InvalidArgument, "", text).not_started());
         }
         let deadline = deadline(now, request.timeout_ms, default_timeout(request.op.as_ref()));
@@ -92,26 +99,52 @@ impl Session {
         let refuse = |code, word, text: String| Err(Status::new(code, word, text).not_started());
         match self.state {
             State::Open if self.peer_drains => {
-                return refuse(Code::Unavailable, reason::DRAINING, "the peer is going away".into());
+                return refuse(
+                    Code::Unavailable,
+                    reason::DRAINING,
+                    "the peer is going away".into(),
+                );
             }
             State::Open => {}
-            State::Draining => return refuse(Code::Unavailable, reason::DRAINING, "this side is going away".into()),
-            _ => return refuse(Code::Unavailable, reason::SESSION_LOST, "the link is not open".into()),
+            State::Draining => {
+                return refuse(
+                    Code::Unavailable,
+                    reason::DRAINING,
+                    "this side is going away".into(),
+                );
+            }
+            _ => {
+                return refuse(
+                    Code::Unavailable,
+                    reason::SESSION_LOST,
+                    "the link is not open".into(),
+                );
+            }
         }
         let (max, word) = match kind {
             Kind::Call => (self.peer_limits.max_calls, reason::TOO_MANY_CALLS),
             Kind::Logs => (self.peer_limits.max_log_streams, reason::TOO_MANY_STREAMS),
         };
         if self.streams.outgoing_count(kind) >= max as usize {
-            return refuse(Code::ResourceExhausted, word, format!("the peer takes {max} at once, and all are in use"));
+            return refuse(
+                Code::ResourceExhausted,
+                word,
+                format!("the peer takes {max} at once, and all are in use"),
+            );
         }
         let Some(id) = self.streams.next else {
-            return refuse(Code::Unavailable, reason::SESSION_LOST, "the link has used up its stream ids".into());
+            return refuse(
+                Code::Unavailable,
+                reason::SESSION_LOST,
+                "the link has used up its stream ids".into(),
+            );
         };
         let size = encoded_len(id, &body) as u64;
         if size > self.peer_limits.max_message_bytes {
-            let text =
-                format!("the call has {size} bytes, and the peer takes {}", self.peer_limits.max_message_bytes);
+            let text = format!(
+                "the call has {size} bytes, and the peer takes {}",
+                self.peer_limits.max_message_bytes
+            );
             return refuse(Code::ResourceExhausted, reason::MESSAGE_TOO_LARGE, text);
         }
         self.streams.next = id.next();
@@ -173,7 +206,9 @@ impl Session {
 
     /// Answers a call of the peer, once; a log stream's answer leaves behind its chunks.
     pub fn respond(&mut self, id: StreamId, mut response: Response) {
-        let Some(stream) = self.streams.incoming.get_mut(&id) else { return };
+        let Some(stream) = self.streams.incoming.get_mut(&id) else {
+            return;
+        };
         match stream.state {
             IncomingState::Running | IncomingState::Cancelled => {}
             IncomingState::Expired => {
@@ -215,7 +250,9 @@ impl Session {
             Some(Body::Request(_) | Body::StreamLogs(_)) if from_peer => {
                 self.violation("a stream id was used again");
             }
-            Some(Body::Request(_) | Body::StreamLogs(_)) => self.violation("a stream id of the other parity was opened"),
+            Some(Body::Request(_) | Body::StreamLogs(_)) => {
+                self.violation("a stream id of the other parity was opened")
+            }
             Some(Body::Response(response)) if !from_peer => self.handle_response(id, response),
             Some(Body::LogChunk(chunk)) if !from_peer => {
                 let cost = cost(chunk.data.len());
@@ -244,7 +281,11 @@ impl Session {
             Some(Body::StreamLogs(open)) => {
                 self.streams.last_peer = id;
                 let at = deadline(now, open.timeout_ms, limits::LOG_OPEN_TIMEOUT);
-                let credit = if self.has_feature(feature::FLOW_CONTROL) { open.credit } else { u64::MAX };
+                let credit = if self.has_feature(feature::FLOW_CONTROL) {
+                    open.credit
+                } else {
+                    u64::MAX
+                };
                 if self.admit(id, Kind::Logs, at, credit) {
                     self.events.push_back(Event::StreamLogs(id, open));
                 }
@@ -271,7 +312,10 @@ impl Session {
             let text = format!("at most {max} at once");
             Some(Status::new(Code::ResourceExhausted, word, text))
         } else if kind == Kind::Logs && credit < cost(limits::MAX_LOG_CHUNK) {
-            let text = format!("initial credit must be at least {} bytes", cost(limits::MAX_LOG_CHUNK));
+            let text = format!(
+                "initial credit must be at least {} bytes",
+                cost(limits::MAX_LOG_CHUNK)
+            );
             Some(Status::new(Code::InvalidArgument, "", text))
         } else {
             None
@@ -299,7 +343,10 @@ impl Session {
 
     fn turn_away(&mut self, id: StreamId, status: Status) {
         if !self.schedule.refusal(id, failed(status.not_started())) {
-            self.close(crate::code::CloseCode::OVERLOADED, "too many refused calls wait to be written");
+            self.close(
+                crate::code::CloseCode::OVERLOADED,
+                "too many refused calls wait to be written",
+            );
         }
     }
 
@@ -330,7 +377,9 @@ impl Session {
 
     /// Ends a call of the peer with a status while its owner still works on it.
     pub(super) fn expire_incoming(&mut self, id: StreamId, status: Status) {
-        let Some(stream) = self.streams.incoming.get_mut(&id) else { return };
+        let Some(stream) = self.streams.incoming.get_mut(&id) else {
+            return;
+        };
         if !matches!(stream.state, IncomingState::Running | IncomingState::Cancelled) {
             return;
         }
@@ -349,24 +398,45 @@ impl Session {
             return;
         }
         let due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
-        let ours: Vec<StreamId> =
-            self.streams.outgoing.iter().filter(|(_, s)| due(s.deadline)).map(|(id, _)| *id).collect();
+        let ours: Vec<StreamId> = self
+            .streams
+            .outgoing
+            .iter()
+            .filter(|(_, s)| due(s.deadline))
+            .map(|(id, _)| *id)
+            .collect();
         for id in ours {
-            if self.streams.outgoing.get(&id).is_some_and(|s| s.state == OutgoingState::Cancelling) {
+            if self
+                .streams
+                .outgoing
+                .get(&id)
+                .is_some_and(|s| s.state == OutgoingState::Cancelling)
+            {
                 self.streams.remove_outgoing(id);
                 self.schedule.forget_control(id);
             } else {
-                self.end_outgoing(id, Status::new(Code::DeadlineExceeded, "", "no answer in time"), now);
+                self.end_outgoing(
+                    id,
+                    Status::new(Code::DeadlineExceeded, "", "no answer in time"),
+                    now,
+                );
             }
         }
-        let theirs: Vec<StreamId> =
-            self.streams.incoming.iter().filter(|(_, s)| due(s.deadline)).map(|(id, _)| *id).collect();
+        let theirs: Vec<StreamId> = self
+            .streams
+            .incoming
+            .iter()
+            .filter(|(_, s)| due(s.deadline))
+            .map(|(id, _)| *id)
+            .collect();
         for id in theirs {
             self.expire_incoming(id, Status::new(Code::DeadlineExceeded, "", "not done in time"));
         }
         let open = self.streams.outgoing.values().map(|s| s.deadline);
-        self.streams.next_deadline =
-            open.chain(self.streams.incoming.values().map(|s| s.deadline)).flatten().min();
+        self.streams.next_deadline = open
+            .chain(self.streams.incoming.values().map(|s| s.deadline))
+            .flatten()
+            .min();
         self.check_drained();
     }
 }

@@ -60,7 +60,12 @@ pub(crate) struct RecvWindow {
 impl RecvWindow {
     /// A window whose first grant has been or will be made by the opener of the stream.
     pub(crate) fn new(window: u64) -> Self {
-        Self { outstanding: window, consumed: 0, window, total: 0 }
+        Self {
+            outstanding: window,
+            consumed: 0,
+            window,
+            total: 0,
+        }
     }
 
     /// A chunk came; false when it was not covered.

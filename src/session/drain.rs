@@ -15,7 +15,14 @@ use crate::{
 impl Session {
     /// Says GoAway, takes no new call, ends log streams (they go on elsewhere by position), lets calls finish for
     /// `grace`, then closes with `code`.
-    pub fn drain(&mut self, code: CloseCode, why: &str, grace: Duration, retry_after: Duration, now: Instant) {
+    pub fn drain(
+        &mut self,
+        code: CloseCode,
+        why: &str,
+        grace: Duration,
+        retry_after: Duration,
+        now: Instant,
+    ) {
         match self.state {
             State::Open => {}
             State::Closed | State::Draining => return,
@@ -33,13 +40,23 @@ impl Session {
         });
         let draining = || Status::new(Code::Unavailable, reason::DRAINING, "the peer is going away");
         let logs = |kind: Kind| kind == Kind::Logs;
-        let ours: Vec<StreamId> =
-            self.streams.outgoing.iter().filter(|(_, s)| logs(s.kind)).map(|(id, _)| *id).collect();
+        let ours: Vec<StreamId> = self
+            .streams
+            .outgoing
+            .iter()
+            .filter(|(_, s)| logs(s.kind))
+            .map(|(id, _)| *id)
+            .collect();
         for id in ours {
             self.end_outgoing(id, draining(), now);
         }
-        let theirs: Vec<StreamId> =
-            self.streams.incoming.iter().filter(|(_, s)| logs(s.kind)).map(|(id, _)| *id).collect();
+        let theirs: Vec<StreamId> = self
+            .streams
+            .incoming
+            .iter()
+            .filter(|(_, s)| logs(s.kind))
+            .map(|(id, _)| *id)
+            .collect();
         for id in theirs {
             self.expire_incoming(id, draining());
         }
@@ -51,7 +68,11 @@ impl Session {
         if self.state != State::Draining {
             return;
         }
-        let busy_out = self.streams.outgoing.values().any(|s| s.state != OutgoingState::Cancelling);
+        let busy_out = self
+            .streams
+            .outgoing
+            .values()
+            .any(|s| s.state != OutgoingState::Cancelling);
         let busy_in = self.streams.incoming.values().any(|s| {
             matches!(s.state, IncomingState::Running | IncomingState::Ending) || !s.queue.is_empty()
         });
@@ -76,7 +97,8 @@ impl Session {
             .map(|(id, _)| *id)
             .collect();
         for id in untaken {
-            let status = Status::new(Code::Unavailable, reason::DRAINING, "the peer is going away").not_started();
+            let status =
+                Status::new(Code::Unavailable, reason::DRAINING, "the peer is going away").not_started();
             self.lose_outgoing(id, status);
         }
         self.events.push_back(Event::GoAway {
@@ -107,7 +129,11 @@ impl Session {
         self.state = State::Closed;
         let ids: Vec<StreamId> = self.streams.outgoing.keys().copied().collect();
         for id in ids {
-            let mut status = Status::new(Code::Unavailable, reason::SESSION_LOST, "the connection ended before the answer");
+            let mut status = Status::new(
+                Code::Unavailable,
+                reason::SESSION_LOST,
+                "the connection ended before the answer",
+            );
             status.not_started = self.streams.outgoing[&id].state == OutgoingState::Queued;
             self.lose_outgoing(id, status);
         }
@@ -127,7 +153,13 @@ impl Session {
         if let Some(stream) = self.streams.remove_outgoing(id)
             && stream.state != OutgoingState::Cancelling
         {
-            self.events.push_back(Event::Response(id, Response { status: Some(status), result: None }));
+            self.events.push_back(Event::Response(
+                id,
+                Response {
+                    status: Some(status),
+                    result: None,
+                },
+            ));
         }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::{
     code::CloseCode,
     wire::{
-        Data, EventAck, LogChunk, NodeStatus, PodEvent, Register, Request, Response, StreamId, StreamLogs, Welcome,
+        Data, EventAck, LogChunk, NodeStatus, PodEvent, Register, Request, Response, StreamId, StreamLogs,
+        Welcome,
     },
 };
 

@@ -31,8 +31,11 @@ impl Session {
     /// Offers a chunk of a log that the peer reads.
     pub fn send_chunk(&mut self, id: StreamId, chunk: LogChunk) -> Offer<LogChunk> {
         let len = chunk.data.len();
-        let Some(stream) = self.streams.incoming.get_mut(&id) else { return Offer::Gone };
-        if stream.state != IncomingState::Running || stream.kind != Kind::Logs || len > limits::MAX_LOG_CHUNK {
+        let Some(stream) = self.streams.incoming.get_mut(&id) else {
+            return Offer::Gone;
+        };
+        if stream.state != IncomingState::Running || stream.kind != Kind::Logs || len > limits::MAX_LOG_CHUNK
+        {
             return Offer::Gone;
         }
         if stream.queued_bytes >= MAX_QUEUED || !stream.send.spend(cost(len)) {
@@ -83,7 +86,11 @@ impl Session {
         let recv = match self.streams.outgoing.get_mut(&id) {
             Some(stream) if stream.state == OutgoingState::Cancelling => None,
             Some(stream) => stream.recv.as_mut(),
-            None => self.streams.incoming.get_mut(&id).and_then(|stream| stream.recv.as_mut()),
+            None => self
+                .streams
+                .incoming
+                .get_mut(&id)
+                .and_then(|stream| stream.recv.as_mut()),
         };
         if let Some(grant) = recv.and_then(|window| window.consume(cost)) {
             self.schedule.credit(id, grant);
@@ -108,8 +115,13 @@ impl Session {
     /// Queued bytes of a stream have left.
     pub(super) fn bytes_left(&mut self, id: StreamId, len: usize) {
         if let Some(stream) = self.streams.incoming.get_mut(&id) {
-            stream.queued_bytes = stream.queued_bytes.saturating_sub(len + limits::CHUNK_OVERHEAD as usize);
-            if stream.blocked && stream.queued_bytes < MAX_QUEUED && stream.send.affords(cost(limits::LOG_CHUNK)) {
+            stream.queued_bytes = stream
+                .queued_bytes
+                .saturating_sub(len + limits::CHUNK_OVERHEAD as usize);
+            if stream.blocked
+                && stream.queued_bytes < MAX_QUEUED
+                && stream.send.affords(cost(limits::LOG_CHUNK))
+            {
                 stream.blocked = false;
                 self.events.push_back(Event::Writable(id));
             }
@@ -132,7 +144,8 @@ impl Session {
             if stream.kind == Kind::Logs {
                 stream.deadline = None;
             }
-            if len <= limits::MAX_LOG_CHUNK && stream.recv.as_mut().is_none_or(|window| window.receive(cost)) {
+            if len <= limits::MAX_LOG_CHUNK && stream.recv.as_mut().is_none_or(|window| window.receive(cost))
+            {
                 return self.events.push_back(event(id));
             }
             self.stats.flow_violations += 1;
@@ -142,7 +155,8 @@ impl Session {
             if stream.state != IncomingState::Running {
                 return;
             }
-            if len <= limits::MAX_LOG_CHUNK && stream.recv.as_mut().is_some_and(|window| window.receive(cost)) {
+            if len <= limits::MAX_LOG_CHUNK && stream.recv.as_mut().is_some_and(|window| window.receive(cost))
+            {
                 return self.events.push_back(event(id));
             }
             self.stats.flow_violations += 1;

@@ -79,7 +79,8 @@ impl Keepalive {
     }
 
     fn judge(&mut self, unanswered: Option<Unanswered>, now: Instant) -> Verdict {
-        let busy = unanswered.is_some_and(|calls| now < calls.until) && now < self.last_socket + self.timeout * 3;
+        let busy =
+            unanswered.is_some_and(|calls| now < calls.until) && now < self.last_socket + self.timeout * 3;
         if now >= self.last_frame + self.idle && !busy {
             return Verdict::Dead("nothing was heard for too long");
         }

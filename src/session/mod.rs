@@ -152,7 +152,9 @@ impl Session {
             (State::AwaitWelcome, Some(Body::Welcome(welcome))) if id == StreamId::LINK => {
                 self.handle_welcome(welcome, now);
             }
-            (State::AwaitWelcome, Some(Body::GoAway(go_away))) if id == StreamId::LINK => self.handle_go_away(go_away),
+            (State::AwaitWelcome, Some(Body::GoAway(go_away))) if id == StreamId::LINK => {
+                self.handle_go_away(go_away)
+            }
             (State::AwaitWelcome, _) => self.stats.ignored += 1,
             (_, body) if id == StreamId::LINK => self.handle_link(body),
             (_, body) => self.handle_stream(id, body, now),
@@ -247,9 +249,9 @@ impl Session {
         self.keepalive.last_frame()
     }
 
-    /// Calls and log streams that this side opened and that have not ended.
+    /// Calls and log streams that have not ended, in either direction.
     pub fn calls_in_flight(&self) -> usize {
-        self.streams.outgoing.len()
+        self.streams.outgoing.len() + self.streams.incoming.len()
     }
 
     /// How long the caller should wait, at most, before it considers the transport dead when no byte leaves.

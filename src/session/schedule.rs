@@ -91,7 +91,8 @@ impl Schedule {
 
     /// An opening frame that will not be written.
     pub(crate) fn forget_call(&mut self, id: StreamId) {
-        self.calls.retain(|item| !matches!(item, Item::Open(open, _) if *open == id));
+        self.calls
+            .retain(|item| !matches!(item, Item::Open(open, _) if *open == id));
     }
 
     /// Control frames of a stream that has ended.
@@ -126,7 +127,12 @@ impl Schedule {
     pub(crate) fn clear_streams(&mut self) {
         let handshake = std::mem::take(&mut self.handshake);
         let go_away = self.go_away.take();
-        *self = Self { handshake, go_away, compress: self.compress, ..Self::default() };
+        *self = Self {
+            handshake,
+            go_away,
+            compress: self.compress,
+            ..Self::default()
+        };
     }
 
     fn control(&mut self) -> Option<(StreamId, Body)> {
@@ -202,8 +208,14 @@ impl Session {
         let mut plain_only = false;
         let mut frames = 0;
         while out.len() < target && frames < limits::MAX_FRAMES {
-            let room = if out.is_empty() { usize::MAX } else { max.min(2 * target) - out.len().min(max) };
-            let Some((id, body)) = self.next_frame(room) else { break };
+            let room = if out.is_empty() {
+                usize::MAX
+            } else {
+                max.min(2 * target) - out.len().min(max)
+            };
+            let Some((id, body)) = self.next_frame(room) else {
+                break;
+            };
             plain_only |= matches!(&body, Body::Request(request) if request.sensitive);
             encode_frame(&mut out, id, body);
             frames += 1;
@@ -296,7 +308,11 @@ impl Session {
             Some(stream) => Some(&mut stream.queue),
             None => self.streams.outgoing.get_mut(&id).map(|stream| &mut stream.queue),
         };
-        if queue.as_ref().and_then(|q| q.front()).is_some_and(|body| encoded_len(id, body) > room) {
+        if queue
+            .as_ref()
+            .and_then(|q| q.front())
+            .is_some_and(|body| encoded_len(id, body) > room)
+        {
             return Err(TooBig);
         }
         self.schedule.is_ready.remove(&id);
@@ -317,7 +333,12 @@ impl Session {
 
     /// The answer of an incoming call has left. An expired one keeps its slot until its owner has ended.
     fn answered(&mut self, id: StreamId) {
-        if self.streams.incoming.get(&id).is_some_and(|stream| stream.state == IncomingState::Ending) {
+        if self
+            .streams
+            .incoming
+            .get(&id)
+            .is_some_and(|stream| stream.state == IncomingState::Ending)
+        {
             self.streams.remove_incoming(id);
         }
         self.schedule.credits.remove(&id);

@@ -162,10 +162,6 @@ impl Streams {
         let until = waiting().map(|(_, deadline)| deadline).max()?;
         Some(Unanswered { since, until })
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.outgoing.is_empty() && self.incoming.is_empty()
-    }
 }
 
 /// Calls that wait for an answer.

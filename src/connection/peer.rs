@@ -1,0 +1,48 @@
+//! The answering side of a connection.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use super::LogSink;
+use crate::{
+    code::CloseCode,
+    wire::{EventAck, LogsEnd, NodeStatus, PodEvent, Request, Response, Status, StreamLogs},
+};
+
+/// A boxed future of a [`Peer`].
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What this side does with what the other side sends. Implemented by the hub and by the plugin runtime.
+///
+/// The plain methods are called from the connection task, in order: they must not block or wait. A returned
+/// future is polled once inline and, when it is not ready, goes on in a task of its own; a panic inside ends the
+/// call with INTERNAL. When the connection ends the future is told by its [`CancelSignal`] and dropped.
+pub trait Peer: Send + Sync + 'static {
+    /// A call came. The future ends it.
+    fn request(&self, request: Request, cancel: CancelSignal) -> BoxFuture<Response>;
+    /// A log stream was opened. The future ends it; the first chunk is the open acknowledgement.
+    fn stream_logs(&self, open: StreamLogs, sink: LogSink) -> BoxFuture<Result<LogsEnd, Status>>;
+    /// A pod event came (hub only).
+    fn pod_event(&self, event: PodEvent);
+    /// An acknowledgement came (plugin only).
+    fn event_ack(&self, ack: EventAck);
+    /// The node's status came (hub only).
+    fn node_status(&self, status: NodeStatus);
+    /// The other side drains: it takes no new call.
+    fn going_away(&self, code: CloseCode, reason: &str, retry_after: Duration);
+}
+
+/// Resolves when the caller has cancelled, its deadline has passed, or the connection has ended.
+#[derive(Debug, Clone)]
+pub struct CancelSignal(pub(crate) tokio_util::sync::CancellationToken);
+
+impl CancelSignal {
+    /// Waits until the call is cancelled. Cancel safe.
+    pub async fn cancelled(&self) {
+        self.0.cancelled().await;
+    }
+
+    /// Whether the call is cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}

@@ -1,0 +1,100 @@
+//! What handles and the connection task share, under one lock that is never held over a wait.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::Waker,
+};
+
+use futures::task::AtomicWaker;
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::Ended;
+use crate::{
+    code::{Code, reason},
+    session::Session,
+    wire::{LogChunk, Response, Status, StreamId},
+};
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    inner: Mutex<Inner>,
+    /// Of the connection task.
+    pub(super) task: AtomicWaker,
+    pub(super) end: watch::Sender<Option<Ended>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) session: Session,
+    /// Calls of this side.
+    pub(super) pending: HashMap<StreamId, Pending>,
+    /// Calls of the peer.
+    pub(super) running: HashMap<StreamId, Running>,
+    pub(super) ended: Option<Ended>,
+}
+
+/// Who waits for a call of this side.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Call(oneshot::Sender<Response>),
+    Logs(Reading),
+}
+
+/// A log stream that this side reads.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) chunks: VecDeque<LogChunk>,
+    pub(super) end: Option<Response>,
+    pub(super) waker: Option<Waker>,
+}
+
+/// A call of the peer at work.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) cancel: CancellationToken,
+    /// Of a log sink that waits for room.
+    pub(super) writer: Option<Waker>,
+}
+
+impl Shared {
+    pub(super) fn new(session: Session) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                session,
+                pending: HashMap::new(),
+                running: HashMap::new(),
+                ended: None,
+            }),
+            task: AtomicWaker::new(),
+            end: watch::Sender::new(None),
+        }
+    }
+
+    /// The state, whatever became of a thread that panicked with it: every change is whole.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state and wakes the connection task if there is something to write or tell.
+    pub(super) fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
+        let result = change(&mut self.lock());
+        self.task.wake();
+        result
+    }
+
+    /// Looks at the state, or changes what the connection task need not know.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&mut Inner) -> T) -> T {
+        look(&mut self.lock())
+    }
+}
+
+/// The status of a call whose connection has gone.
+pub(super) fn lost() -> Status {
+    Status::new(
+        Code::Unavailable,
+        reason::SESSION_LOST,
+        "the connection ended before the answer",
+    )
+}
