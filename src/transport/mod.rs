@@ -1,9 +1,28 @@
 //! Ordered messages between two peers; nothing about frames.
 //!
 //! Knows sockets, TLS and WebSocket; knows nothing of packets. Learn [`Transport`] and [`Message`].
+//!
+//! [`dial()`] makes a [`WebSocket`] over an [`Io`] to a hub, [`Listener`] accepts an [`Io`] of a peer, and
+//! [`memory`] is a transport without sockets, with faults, for tests.
+
+mod buffer;
+pub mod dial;
+pub mod endpoint;
+mod io;
+pub mod listen;
+pub mod memory;
+pub mod tls;
+mod websocket;
+
+pub use dial::{Dial, DialError, DialResponse, dial};
+pub use endpoint::{ConnectError, Endpoint, EndpointError};
+pub use io::{Duplex, Io};
+pub use listen::{ListenError, Listener};
+pub use tls::{ServerTls, TlsConfig, TlsError};
+pub use websocket::{WebSocket, accept_key};
 
 use std::{
-    io,
+    io::Error as IoError,
     task::{Context, Poll},
 };
 
@@ -29,7 +48,7 @@ pub enum Message {
 pub enum TransportError {
     /// The socket failed.
     #[error("socket")]
-    Io(#[from] io::Error),
+    Io(#[from] IoError),
     /// A message over the limit was refused, from its length alone.
     #[error("message over the limit of {limit} bytes")]
     TooLarge {

@@ -1,0 +1,146 @@
+//! [`Io`]: one byte stream for every kind of socket, tuned once.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+use tokio_rustls::TlsStream;
+
+use crate::limits;
+
+/// Any byte stream in both directions.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// A byte stream to one peer: TCP, TLS over TCP, a Unix socket, or anything else that reads and writes.
+#[non_exhaustive]
+pub enum Io {
+    /// TCP without TLS.
+    Tcp(TcpStream),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<TcpStream>>),
+    /// A Unix socket.
+    Unix(UnixStream),
+    /// Another stream, for example an upgraded HTTP connection.
+    Other(Box<dyn Duplex>),
+}
+
+impl Io {
+    /// A TCP stream, tuned for small messages and for noticing a dead peer.
+    pub fn tcp(stream: TcpStream) -> Self {
+        tune(&stream);
+        Self::Tcp(stream)
+    }
+
+    /// A stream of another kind.
+    pub fn other(stream: impl Duplex + 'static) -> Self {
+        Self::Other(Box::new(stream))
+    }
+}
+
+/// Sets TCP_NODELAY (a lone frame is never delayed) and TCP_USER_TIMEOUT (unacknowledged bytes end the socket).
+///
+/// A socket that refuses is still good, so failures only cost the tuning.
+pub(super) fn tune(stream: &TcpStream) {
+    let nodelay = stream.set_nodelay(true);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let timeout = SockRef::from(stream).set_tcp_user_timeout(Some(limits::TCP_USER_TIMEOUT));
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let timeout = SockRef::from(stream)
+        .set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(limits::TCP_USER_TIMEOUT));
+    if let Err(error) = nodelay.and(timeout) {
+        tracing::debug!(%error, "socket option refused");
+    }
+}
+
+impl From<TcpStream> for Io {
+    fn from(stream: TcpStream) -> Self {
+        Self::tcp(stream)
+    }
+}
+
+impl From<UnixStream> for Io {
+    fn from(stream: UnixStream) -> Self {
+        Self::Unix(stream)
+    }
+}
+
+impl fmt::Debug for Io {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp(_) => "Io::Tcp",
+            Self::Tls(_) => "Io::Tls",
+            Self::Unix(_) => "Io::Unix",
+            Self::Other(_) => "Io::Other",
+        })
+    }
+}
+
+/// Calls the same poll method of whichever stream it is.
+macro_rules! each {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            Self::Tcp(inner) => {
+                let $stream = Pin::new(inner);
+                $call
+            }
+            Self::Tls(inner) => {
+                let $stream = Pin::new(inner);
+                $call
+            }
+            Self::Unix(inner) => {
+                let $stream = Pin::new(inner);
+                $call
+            }
+            Self::Other(inner) => {
+                let $stream = Pin::new(inner);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Io {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        each!(self, stream => stream.poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        each!(self, stream => stream.poll_shutdown(cx))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, stream => stream.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Other(stream) => stream.is_write_vectored(),
+        }
+    }
+}
