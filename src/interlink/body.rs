@@ -45,6 +45,7 @@ pub(super) fn bad_body(body: &[u8], error: &serde_json::Error) -> BadBody {
     };
     // An error from inside a value that was read on its own brings the rest of the path along.
     if let Some((inner, rest)) = what.strip_prefix(INNER).and_then(|text| text.split_once(INNER)) {
+        path = path_at(body, end_of_value(body, offset_of(body, line, column)));
         let join = if path.is_empty() || inner.is_empty() || inner.starts_with('[') {
             ""
         } else {
@@ -107,6 +108,17 @@ fn offset_of(body: &[u8], line: usize, column: usize) -> usize {
             .map_or(body.len(), |(at, _)| at + 1),
     };
     (start + column).min(body.len())
+}
+
+/// Where the value ends that was read whole before its error was raised: serde_json has by then taken the end of
+/// the list or object around it, unless a comma follows.
+fn end_of_value(body: &[u8], offset: usize) -> usize {
+    let next = body[offset..].iter().find(|byte| !byte.is_ascii_whitespace());
+    if next == Some(&b',') {
+        offset
+    } else {
+        offset.saturating_sub(1)
+    }
 }
 
 /// The path of the value that `body[..end]` ends in or has just left.

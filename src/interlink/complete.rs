@@ -40,6 +40,7 @@ pub fn complete(pod: &Pod, state: &PodState) -> Option<PodStatus> {
     let is_over = containers
         .iter()
         .all(|container| container.state.terminated.is_some());
+    let has_succeeded = is_over && containers.iter().all(|container| exit_of(container) == Some(0));
     let has_begun = containers
         .iter()
         .any(|container| container.state.waiting.is_none());
@@ -62,7 +63,12 @@ pub fn complete(pod: &Pod, state: &PodState) -> Option<PodStatus> {
             }
         } else if status.state.terminated.is_none() && is_over {
             // The pod was ended before this one: it must not be waited for.
-            status = terminated(container, KILLED_EXIT, "the pod ended before this init container");
+            let exit = if has_succeeded { 0 } else { KILLED_EXIT };
+            status = terminated(
+                container,
+                exit,
+                "the pod ended before this init container was seen to end",
+            );
         } else if known.is_none() && has_begun {
             // The main containers run, so it has passed, or it was never this plugin's to run.
             status = terminated(container, 0, "");
@@ -82,6 +88,10 @@ pub fn complete(pod: &Pod, state: &PodState) -> Option<PodStatus> {
 
 /// Exit code of what was ended from outside.
 const KILLED_EXIT: i32 = 137;
+
+fn exit_of(container: &ContainerStatus) -> Option<i32> {
+    container.state.terminated.as_ref().map(|ended| ended.exit_code)
+}
 
 fn find<'a>(states: &'a [ContainerState], name: &str) -> Option<&'a ContainerState> {
     states.iter().find(|state| state.name == name)
