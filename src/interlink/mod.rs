@@ -1,22 +1,45 @@
-//! What interLink's REST says (interlink-hq/interLink 0.6): types, validation, and how a pod's state becomes
-//! what the virtual kubelet can read. Pure.
-#![allow(clippy::todo, unused_variables, missing_docs)]
+//! What interLink's REST says (interlink-hq/interLink 0.6): its bodies as types, what makes one good, and how
+//! a pod's state becomes a status that the virtual kubelet reads rightly.
+//!
+//! Knows JSON and wire's pod types; knows no HTTP, clock, socket or runtime, and decides nothing about where a
+//! pod goes. Learn [`Pod`] (kept whole, with typed views) and [`complete`] (state in, [`PodStatus`] out).
+//!
+//! Bodies hold secrets: `Debug` of these types never prints an environment value or what a ConfigMap or Secret
+//! holds, and no error repeats a value of a body.
 
-use serde::{Deserialize, Serialize};
+mod body;
+mod complete;
+mod config;
+mod create;
+mod lenient;
+mod logs;
+mod names;
+mod node;
+mod pod;
+mod spec;
+mod state;
+mod status;
+mod time;
+mod volume;
 
-/// A v1.Pod, kept whole; see `pod.rs` for typed views.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Pod {}
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PodCreateRequests {}
-#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
-pub struct CreateStruct {
-    #[serde(rename = "PodUID")]
-    pub pod_uid: String,
-    #[serde(rename = "PodJID")]
-    pub pod_jid: String,
-}
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PodStatus {}
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PingResponse {}
+pub use body::{BadBody, parse};
+pub use complete::complete;
+pub use config::{BadKey, ConfigMap, ObjectMeta, Secret};
+pub use create::{
+    BadCreate, CreateStruct, PodCreateRequests, RetrievedContainer, RetrievedPodData, validate_create,
+};
+pub use logs::{BadLogs, LogOpts, LogStruct};
+pub use names::{is_label, is_subdomain, is_uid};
+pub use node::{PingAccelerator, PingResources, PingResponse, PingTaint};
+pub use pod::{Metadata, Pod};
+pub use spec::{
+    Container, EnvFrom, EnvVar, EnvVarSource, ExecAction, FieldRef, HookHandler, KeyRef, Lifecycle,
+    ObjectRef, PodSpec, ResourceFieldRef, Resources, RestartPolicy, SleepAction,
+};
+pub use state::{Phase, lost, phase};
+pub use status::{ContainerStatus, PodStatus, Running, State, Terminated, Waiting};
+pub use time::{format_time, parse_time};
+pub use volume::{
+    ConfigMapSource, DownwardApiItem, DownwardApiSource, EmptyDirSource, HostPathSource, KeyToPath,
+    ProjectedSource, Projection, SecretSource, TokenSource, Volume, VolumeMount, VolumeSource,
+};

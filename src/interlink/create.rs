@@ -1,0 +1,328 @@
+//! Create: from what the virtual kubelet sends to what a plugin gets.
+
+use std::{collections::BTreeSet, fmt};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{ConfigMap, Container, Pod, Secret, VolumeSource, is_label, is_subdomain, is_uid, lenient};
+
+/// POST /create, as the virtual kubelet sends it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PodCreateRequests {
+    /// The pod.
+    pub pod: Pod,
+    /// ConfigMaps that it names.
+    #[serde(default, deserialize_with = "lenient::null", serialize_with = "lenient::nil")]
+    pub configmaps: Vec<ConfigMap>,
+    /// Secrets that it names.
+    #[serde(default, deserialize_with = "lenient::null", serialize_with = "lenient::nil")]
+    pub secrets: Vec<Secret>,
+    /// Projected volumes, resolved: one map a volume, named like it.
+    #[serde(default, deserialize_with = "lenient::null", serialize_with = "lenient::nil")]
+    pub projectedvolumesmaps: Vec<ConfigMap>,
+    /// Where a job script is built; empty for nowhere.
+    #[serde(default, rename = "jobscriptURL", deserialize_with = "lenient::null")]
+    pub jobscript_url: String,
+}
+
+/// The answer to a create.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateStruct {
+    /// The pod's uid.
+    #[serde(rename = "PodUID")]
+    pub pod_uid: String,
+    /// The plugin's name for the work; may be empty.
+    #[serde(rename = "PodJID")]
+    pub pod_jid: String,
+}
+
+/// What a plugin gets: the payload of a CreatePod.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct RetrievedPodData {
+    /// The pod.
+    pub pod: Pod,
+    /// What each container mounts: init containers first, in the order of the spec.
+    #[serde(default, deserialize_with = "lenient::null", serialize_with = "lenient::nil")]
+    pub container: Vec<RetrievedContainer>,
+    /// Always there, though nothing sets it: plugins in Go and Python read it.
+    #[serde(rename = "jobConfig", default = "no_job_config")]
+    pub job_config: Value,
+    /// The job script, when one was built.
+    #[serde(
+        rename = "jobScript",
+        default,
+        deserialize_with = "lenient::null",
+        skip_serializing_if = "String::is_empty"
+    )]
+    pub job_script: String,
+}
+
+impl fmt::Debug for RetrievedPodData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetrievedPodData")
+            .field("pod", &self.pod)
+            .field("container", &self.container)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one container mounts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RetrievedContainer {
+    /// Container name.
+    #[serde(deserialize_with = "lenient::null")]
+    pub name: String,
+    /// One for each mount of a configMap volume, in the order of the mounts.
+    #[serde(deserialize_with = "lenient::null", serialize_with = "lenient::nil")]
+    pub config_maps: Vec<ConfigMap>,
+    /// One for each mount of a projected volume. The two legs spell it differently; both are read.
+    #[serde(
+        rename = "projectedvolumemaps",
+        alias = "projectedvolumesmaps",
+        deserialize_with = "lenient::null",
+        serialize_with = "lenient::nil"
+    )]
+    pub projected_volume_maps: Vec<ConfigMap>,
+    /// One for each mount of a secret volume.
+    #[serde(deserialize_with = "lenient::null", serialize_with = "lenient::nil")]
+    pub secrets: Vec<Secret>,
+    /// Never filled: plugins make their own.
+    #[serde(deserialize_with = "lenient::null", serialize_with = "lenient::nil")]
+    pub empty_dirs: Vec<String>,
+}
+
+/// Go's zero value of interLink's ScriptBuildConfig.
+fn no_job_config() -> Value {
+    json!({
+        "SingularityHubProxy": {"server": "", "master_token": "", "cache_validity_seconds": 0},
+        "ApptainerOptions": {
+            "executable": "", "fakeroot": false, "containall": false, "fuseMode": "", "noInit": false,
+            "noHome": false, "noPrivs": false, "nvidiaSupport": false, "cleanenv": false, "unsquash": false
+        },
+        "Volumes": {
+            "scratch_area": "", "apptainer_cachedir": "", "image_dir": "",
+            "additional_directories_in_path": null, "fuse_sleep_seconds": 0
+        }
+    })
+}
+
+impl PodCreateRequests {
+    /// A request for this pod alone.
+    pub fn new(pod: Pod) -> Self {
+        Self {
+            pod,
+            configmaps: Vec::new(),
+            secrets: Vec::new(),
+            projectedvolumesmaps: Vec::new(),
+            jobscript_url: String::new(),
+        }
+    }
+
+    /// Sorts what the pod names to the containers that mount it. A name without its object is left out, as
+    /// interLink does; the backend knows whether it was optional.
+    pub fn retrieve(&self) -> RetrievedPodData {
+        let spec = self.pod.spec();
+        let containers = spec.init_containers.iter().chain(&spec.containers);
+        RetrievedPodData {
+            pod: self.pod.clone(),
+            container: containers
+                .map(|container| self.retrieve_container(container))
+                .collect(),
+            job_config: no_job_config(),
+            job_script: String::new(),
+        }
+    }
+
+    fn retrieve_container(&self, container: &Container) -> RetrievedContainer {
+        let mut out = RetrievedContainer {
+            name: container.name.clone(),
+            ..Default::default()
+        };
+        for mount in &container.volume_mounts {
+            let Some(volume) = self
+                .pod
+                .spec()
+                .volumes
+                .iter()
+                .find(|volume| volume.name == mount.name)
+            else {
+                continue;
+            };
+            match &volume.source {
+                VolumeSource::ConfigMap(source) => {
+                    out.config_maps.extend(named(&self.configmaps, &source.name))
+                }
+                VolumeSource::Projected(_) => {
+                    out.projected_volume_maps
+                        .extend(named(&self.projectedvolumesmaps, &volume.name));
+                }
+                VolumeSource::Secret(source) => {
+                    out.secrets.extend(
+                        self.secrets
+                            .iter()
+                            .find(|secret| secret.name() == source.secret_name)
+                            .cloned(),
+                    );
+                }
+                _ => {}
+            }
+        }
+        out
+    }
+}
+
+fn named(maps: &[ConfigMap], name: &str) -> Option<ConfigMap> {
+    maps.iter().find(|map| map.name() == name).cloned()
+}
+
+/// Why a create is refused before any plugin sees it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadCreate {
+    /// The uid is not a lower-case UUID.
+    #[error("metadata.uid {0:?} is not a lower-case UUID; give the pod the uid that Kubernetes gave it")]
+    Uid(String),
+    /// The namespace is not a label.
+    #[error("metadata.namespace {0:?} is not an RFC 1123 label (a-z, 0-9, '-', at most 63 characters)")]
+    Namespace(String),
+    /// The name is not a subdomain.
+    #[error("metadata.name {0:?} is not an RFC 1123 subdomain (a-z, 0-9, '-', '.', at most 253 characters)")]
+    Name(String),
+    /// There is nothing to run.
+    #[error("spec.containers is empty; a pod needs at least one container")]
+    NoContainer,
+    /// A container name is not a label.
+    #[error("container name {0:?} is not an RFC 1123 label (a-z, 0-9, '-', at most 63 characters)")]
+    ContainerName(String),
+    /// Two containers share a name.
+    #[error("container name {0:?} is used twice; names are unique over containers and initContainers")]
+    Duplicate(String),
+}
+
+/// Checks what every later call relies on: the names, which become file names and stream addresses.
+///
+/// # Errors
+/// The first thing that is wrong; the text says what to mend.
+pub fn validate_create(request: &PodCreateRequests) -> Result<(), BadCreate> {
+    let pod = &request.pod;
+    if !is_uid(pod.uid()) {
+        return Err(BadCreate::Uid(cut(pod.uid())));
+    }
+    if !is_label(pod.namespace()) {
+        return Err(BadCreate::Namespace(cut(pod.namespace())));
+    }
+    if !is_subdomain(pod.name()) {
+        return Err(BadCreate::Name(cut(pod.name())));
+    }
+    let spec = pod.spec();
+    if spec.containers.is_empty() {
+        return Err(BadCreate::NoContainer);
+    }
+    let mut seen = BTreeSet::new();
+    for container in spec.init_containers.iter().chain(&spec.containers) {
+        if !is_label(&container.name) {
+            return Err(BadCreate::ContainerName(cut(&container.name)));
+        }
+        if !seen.insert(&container.name) {
+            return Err(BadCreate::Duplicate(container.name.clone()));
+        }
+    }
+    Ok(())
+}
+
+fn cut(name: &str) -> String {
+    name.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::interlink::parse;
+
+    fn request() -> PodCreateRequests {
+        parse(include_bytes!("../../tests/payloads/create.vk.json")).unwrap()
+    }
+
+    fn with(pointer: &str, value: Value) -> PodCreateRequests {
+        let mut body = serde_json::to_value(request()).unwrap();
+        *body.pointer_mut(pointer).unwrap() = value;
+        serde_json::from_value(body).unwrap()
+    }
+
+    #[test]
+    fn what_a_plugin_gets_has_interlinks_shape() {
+        let expected: Value =
+            serde_json::from_slice(include_bytes!("../../tests/payloads/create.plugin.json")).unwrap();
+        assert_eq!(serde_json::to_value(request().retrieve()).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_plugin_form_is_read_back() {
+        let retrieved = request().retrieve();
+        let again: RetrievedPodData = parse(&serde_json::to_vec(&retrieved).unwrap()).unwrap();
+        assert_eq!(again, retrieved);
+    }
+
+    #[test]
+    fn a_create_without_objects_has_null_lists() {
+        let body = serde_json::to_value(PodCreateRequests::new(request().pod)).unwrap();
+        assert!(body["configmaps"].is_null() && body["secrets"].is_null());
+        assert_eq!(body["jobscriptURL"], "");
+        let read: PodCreateRequests = serde_json::from_value(body).unwrap();
+        assert!(read.configmaps.is_empty());
+    }
+
+    #[test]
+    fn an_object_that_was_not_sent_is_left_out() {
+        let mut request = request();
+        request.configmaps.clear();
+        assert!(
+            request
+                .retrieve()
+                .container
+                .iter()
+                .all(|container| container.config_maps.is_empty())
+        );
+    }
+
+    #[test]
+    fn debug_of_a_create_shows_no_secret() {
+        let shown = format!("{:?} {:?}", request(), request().retrieve());
+        assert!(
+            !shown.contains("c2VzYW1l") && !shown.contains("eyJhbGciOi"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_good_create_passes() {
+        assert_eq!(validate_create(&request()), Ok(()));
+    }
+
+    #[test]
+    fn names_that_could_harm_are_refused_with_their_field() {
+        let cases = [
+            ("/pod/metadata/uid", "../../etc/passwd", "metadata.uid"),
+            (
+                "/pod/metadata/uid",
+                "0B6A2F10-51C4-4C7E-9D0A-7E6F0A1B2C3D",
+                "lower-case UUID",
+            ),
+            ("/pod/metadata/namespace", "a.b", "metadata.namespace"),
+            ("/pod/metadata/name", "a/b", "metadata.name"),
+            ("/pod/spec/containers/0/name", "..", "container name"),
+            ("/pod/spec/containers/0/name", "fetch", "used twice"),
+        ];
+        for (pointer, value, text) in cases {
+            let error = validate_create(&with(pointer, value.into()))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(text), "{pointer}: {error}");
+        }
+        let error = validate_create(&with("/pod/spec/containers", json!([]))).unwrap_err();
+        assert_eq!(error, BadCreate::NoContainer);
+    }
+}
