@@ -13,6 +13,7 @@ mod handler;
 pub mod outbox;
 mod runtime;
 mod serve;
+mod states;
 mod status;
 
 pub use crate::connection::{CancelSignal, LogSink, ReaderGone};
