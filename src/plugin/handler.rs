@@ -1,9 +1,13 @@
 //! What an author implements.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    sync::{Arc, Weak},
+};
 
 use bytes::Bytes;
 
+use super::feed::Feed;
 use crate::{
     connection::LogSink,
     wire::{LogOptions, LogPosition, LogsEnd, NodeStatus, PodEventType, PodRef, PodState, Status},
@@ -102,29 +106,67 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
-/// Pushes what happened; kept in the outbox until the hub has it. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Events {
-    pub(crate) queue: tokio::sync::mpsc::UnboundedSender<Pushed>,
+/// Any shared handler is a handler, so that an author may keep a handle of it.
+impl<H: Handler> Handler for Arc<H> {
+    fn create(&self, create: Create) -> impl Future<Output = Result<Created, Status>> + Send {
+        H::create(self, create)
+    }
+
+    fn delete(&self, delete: Delete) -> impl Future<Output = Result<Deleted, Status>> + Send {
+        H::delete(self, delete)
+    }
+
+    fn status(&self, which: Which) -> impl Future<Output = Result<Vec<PodState>, Status>> + Send {
+        H::status(self, which)
+    }
+
+    fn logs(
+        &self,
+        request: LogRequest,
+        sink: LogSink,
+    ) -> impl Future<Output = Result<LogsEnd, Status>> + Send {
+        H::logs(self, request, sink)
+    }
+
+    fn node(&self) -> impl Future<Output = NodeStatus> + Send {
+        H::node(self)
+    }
+
+    fn attach(&self, events: Events) {
+        H::attach(self, events);
+    }
 }
 
-/// What a handler pushed. The outbox merges it: at most one state a pod is kept.
-#[derive(Debug)]
-pub(crate) enum Pushed {
-    /// A new state of a pod.
-    Pod(PodEventType, PodState),
-    /// A new state of the node.
-    Node(NodeStatus),
+/// Pushes what happened; kept in the outbox until the hub has it. Cheap to clone.
+///
+/// While a clone of it lives, the hub is told that events come and stops polling: push every change of every pod.
+#[derive(Clone, Debug)]
+pub struct Events {
+    feed: Arc<Feed>,
+    alive: Arc<()>,
 }
 
 impl Events {
-    /// Tells the latest state of a pod; `seq` is filled in by the outbox.
-    pub fn pod(&self, kind: PodEventType, state: PodState) {
-        let _ = self.queue.send(Pushed::Pod(kind, state));
+    pub(super) fn new(feed: Arc<Feed>) -> Self {
+        Self {
+            feed,
+            alive: Arc::new(()),
+        }
     }
 
-    /// Tells a new node status.
+    /// Tells whether the handler has kept a clone.
+    pub(super) fn alive(&self) -> Weak<()> {
+        Arc::downgrade(&self.alive)
+    }
+
+    /// Tells the latest state of a pod; `seq` is filled in by the outbox. Only the latest state of each pod is kept
+    /// until the hub has it, so this never waits.
+    pub fn pod(&self, kind: PodEventType, state: PodState) {
+        self.feed.push(kind, state);
+    }
+
+    /// Tells a new node status; only the latest is kept.
     pub fn node(&self, status: NodeStatus) {
-        let _ = self.queue.send(Pushed::Node(status));
+        self.feed.push_node(status);
     }
 }

@@ -3,7 +3,22 @@
 //! Knows the connection and the outbox; knows nothing of the hub's code or of any backend. Learn [`Handler`] and
 //! [`Plugin`].
 
+mod backoff;
+mod config;
+mod creates;
+mod dial;
+mod feed;
+mod guard;
 mod handler;
+pub mod outbox;
+mod runtime;
+mod serve;
+mod states;
+mod status;
 
 pub use crate::connection::{CancelSignal, LogSink, ReaderGone};
+pub use config::{ConfigError, PluginConfig};
+pub use dial::{DialFailure, Dialer};
 pub use handler::{Create, Created, Delete, Deleted, Events, Handler, LogRequest, Which};
+pub use runtime::{LinkState, Plugin};
+pub use tokio_util::sync::CancellationToken;

@@ -1,0 +1,236 @@
+//! Settings of a plugin, checked once.
+
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+
+use crate::limits;
+
+/// Settings of a plugin. [`PluginConfig::new`] fills in the defaults; [`super::Plugin::new`] checks them.
+#[derive(Clone)]
+pub struct PluginConfig {
+    /// The hub's link endpoint: `ws://host:port/ws` or `wss://host/ws`. Without a path, `/ws` is meant.
+    pub hub: String,
+    /// Name of the plugin at the hub: an RFC 1123 label.
+    pub name: String,
+    /// Kind of the plugin in one word, for example `slurm`.
+    pub kind: String,
+    /// Name and version of the software, for people.
+    pub software: String,
+    /// New for every process of the plugin; a UUID (version 7) by default.
+    pub instance: String,
+    /// Labels for placement, for example `node=cluster1`.
+    pub labels: BTreeMap<String, String>,
+    /// Bearer token for the hub. Not together with `token_file`.
+    pub token: Option<String>,
+    /// File with the bearer token, read again for every dial.
+    pub token_file: Option<PathBuf>,
+    /// Changes when the records of pods were lost (see `Register.jobs_epoch`). Random by default: right for a
+    /// handler that keeps its pods in memory. One that keeps them over restarts sets its own.
+    pub jobs_epoch: u64,
+    /// First delay between two dials.
+    pub reconnect_min: Duration,
+    /// Largest delay between two dials, before jitter.
+    pub reconnect_max: Duration,
+    /// How long connecting may take, the TLS and WebSocket handshakes included.
+    pub dial_timeout: Duration,
+    /// How long [`super::Handler::node`] may take before the plugin registers as not ready.
+    pub node_timeout: Duration,
+    /// How long a shutdown lets open calls finish.
+    pub drain_grace: Duration,
+}
+
+impl PluginConfig {
+    /// The defaults, for the plugin `name` at the hub `hub`.
+    pub fn new(hub: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            hub: hub.into(),
+            name: name.into(),
+            kind: "custom".to_owned(),
+            software: concat!("towline/", env!("CARGO_PKG_VERSION")).to_owned(),
+            instance: uuid::Uuid::now_v7().to_string(),
+            labels: BTreeMap::new(),
+            token: None,
+            token_file: None,
+            jobs_epoch: super::feed::random_epoch().get(),
+            reconnect_min: limits::BACKOFF_MIN,
+            reconnect_max: limits::BACKOFF_MAX,
+            dial_timeout: Duration::from_secs(15),
+            node_timeout: Duration::from_secs(5),
+            drain_grace: limits::DRAIN_GRACE,
+        }
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// Names the first setting that cannot be right, its value and what it must be.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check_hub(&self.hub)?;
+        if !is_label(&self.name) {
+            let bound = "an RFC 1123 label: 1 to 63 of a-z, 0-9 and '-', not '-' at either end";
+            return Err(ConfigError::new("name", &self.name, bound));
+        }
+        if !is_label(&self.kind) {
+            return Err(ConfigError::new(
+                "kind",
+                &self.kind,
+                "one word of a-z, 0-9 and '-', at most 63 long",
+            ));
+        }
+        check_text("software", &self.software, 0)?;
+        check_text("instance", &self.instance, 1)?;
+        if self.labels.len() > limits::MAX_LABELS {
+            let bound = format!("at most {} labels", limits::MAX_LABELS);
+            return Err(ConfigError::new(
+                "labels",
+                &format!("{} labels", self.labels.len()),
+                bound,
+            ));
+        }
+        for (key, value) in &self.labels {
+            check_text("labels (a key)", key, 1)?;
+            check_text("labels (a value)", value, 0)?;
+        }
+        if self.token.is_some() && self.token_file.is_some() {
+            return Err(ConfigError::new("token", "(set)", "unset when token_file is set"));
+        }
+        if self.token.as_deref().is_some_and(|token| !is_token(token)) {
+            return Err(ConfigError::new("token", "(not shown)", TOKEN_BOUND));
+        }
+        let second = Duration::from_secs(1);
+        check_range("reconnect_min", self.reconnect_min, second / 10, 600 * second)?;
+        check_range(
+            "reconnect_max",
+            self.reconnect_max,
+            self.reconnect_min,
+            600 * second,
+        )?;
+        check_range("dial_timeout", self.dial_timeout, second / 10, 600 * second)?;
+        // The hub waits REGISTER_TIMEOUT for Register, and the node is asked before it.
+        check_range(
+            "node_timeout",
+            self.node_timeout,
+            second / 10,
+            limits::REGISTER_TIMEOUT - second,
+        )?;
+        check_range("drain_grace", self.drain_grace, Duration::ZERO, 600 * second)
+    }
+
+    /// The URL to dial, with the default path.
+    pub(super) fn url(&self) -> String {
+        let path = self
+            .hub
+            .split_once("://")
+            .and_then(|(_, rest)| rest.split_once('/'));
+        match path {
+            Some((_, path)) if !path.is_empty() => self.hub.clone(),
+            Some(_) => format!("{}ws", self.hub),
+            None => format!("{}/ws", self.hub),
+        }
+    }
+}
+
+/// The token is left out.
+impl fmt::Debug for PluginConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginConfig")
+            .field("hub", &self.hub)
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("software", &self.software)
+            .field("instance", &self.instance)
+            .field("labels", &self.labels)
+            .field("token", &self.token.as_ref().map(|_| "(not shown)"))
+            .field("token_file", &self.token_file)
+            .field("jobs_epoch", &self.jobs_epoch)
+            .field("reconnect_min", &self.reconnect_min)
+            .field("reconnect_max", &self.reconnect_max)
+            .field("dial_timeout", &self.dial_timeout)
+            .field("node_timeout", &self.node_timeout)
+            .field("drain_grace", &self.drain_grace)
+            .finish()
+    }
+}
+
+/// A setting that cannot be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key} is {value:?}: it must be {bound}")]
+pub struct ConfigError {
+    /// The setting.
+    pub key: &'static str,
+    /// Its value; a token is never shown.
+    pub value: String,
+    /// What it must be.
+    pub bound: String,
+}
+
+impl ConfigError {
+    fn new(key: &'static str, value: &str, bound: impl Into<String>) -> Self {
+        Self {
+            key,
+            value: value.to_owned(),
+            bound: bound.into(),
+        }
+    }
+}
+
+/// What a token must be.
+pub(super) const TOKEN_BOUND: &str = "1 to 8192 visible ASCII characters without spaces";
+
+/// Whether this can be sent as a bearer token.
+pub(super) fn is_token(token: &str) -> bool {
+    (1..=8192).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Whether this is an RFC 1123 label.
+pub(super) fn is_label(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+fn check_hub(hub: &str) -> Result<(), ConfigError> {
+    let wrong = |bound: &str| Err(ConfigError::new("hub", hub, bound));
+    let Some(rest) = hub.strip_prefix("ws://").or_else(|| hub.strip_prefix("wss://")) else {
+        return wrong("a URL like ws://127.0.0.1:3000/ws or wss://hub.example.org/ws");
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        // The value may hold a password.
+        return Err(ConfigError::new(
+            "hub",
+            "(not shown)",
+            "a URL without user and password: use token or token_file",
+        ));
+    }
+    if authority.is_empty() || authority.starts_with(':') {
+        return wrong("a URL with a host, like ws://127.0.0.1:3000/ws");
+    }
+    if hub.contains(['?', '#']) || !hub.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return wrong("a URL of visible ASCII characters without a query or fragment");
+    }
+    Ok(())
+}
+
+fn check_text(key: &'static str, text: &str, min: usize) -> Result<(), ConfigError> {
+    if (min..=253).contains(&text.len()) && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(ConfigError::new(
+        key,
+        text,
+        format!("{min} to 253 bytes without control characters"),
+    ))
+}
+
+fn check_range(key: &'static str, value: Duration, min: Duration, max: Duration) -> Result<(), ConfigError> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::new(
+        key,
+        &format!("{value:?}"),
+        format!("between {min:?} and {max:?}"),
+    ))
+}

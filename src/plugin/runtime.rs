@@ -1,0 +1,446 @@
+//! Keeps one link to the hub, for ever.
+//!
+//! ```text
+//!   IDLE -> DIALING -> REGISTERING -Welcome-> READY -GoAway or shutdown-> DRAINING
+//!              ^  \         |                   |                            |
+//!              |   \        | refused           | lost                       | done
+//!              |    v       v                   v                            v
+//!              |   CLOSED <-+-------------------+----------------------------+
+//!              |     |
+//!              +- BACKOFF        (a shutdown ends in CLOSED from anywhere)
+//! ```
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ConfigError, Dialer, Events, Handler, PluginConfig,
+    backoff::Backoff,
+    creates::Creates,
+    feed::{Feed, random_epoch},
+    guard,
+    outbox::{Outbox, Resumed},
+    serve::Serve,
+};
+use crate::{
+    code::{CloseCode, Reconnect},
+    connection::{self, Connection, Ended, HandshakeError},
+    limits,
+    wire::{Limits, NodeStatus, Register, Role, Welcome, feature},
+};
+
+/// What a close may take beyond the grace before the link is dropped.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// How long a hub that said GoAway may take to close: its longest call, and the close.
+const HUB_DRAIN: Duration = Duration::from_secs(120);
+
+/// Where the link of a plugin stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LinkState {
+    /// Not run yet.
+    Idle,
+    /// Connecting.
+    Dialing,
+    /// Register was sent, Welcome is awaited.
+    Registering,
+    /// Calls are served.
+    Ready,
+    /// Open calls finish; no new one comes.
+    Draining,
+    /// There is no link.
+    Closed,
+    /// Waiting for the next dial.
+    Backoff,
+}
+
+/// A plugin: a [`Handler`] with a link to a hub. It does nothing until it is run.
+#[derive(Debug)]
+pub struct Plugin<H> {
+    config: PluginConfig,
+    handler: Arc<H>,
+    creates: Arc<Creates>,
+    feed: Arc<Feed>,
+    /// Whether the handler has kept its [`Events`].
+    pushes: Weak<()>,
+    state: watch::Sender<LinkState>,
+}
+
+/// How a try to be linked ended.
+struct Lost {
+    /// How long the link was good; zero when it never was.
+    lived: Duration,
+    why: String,
+    reconnect: Reconnect,
+    retry_after: Duration,
+}
+
+impl<H: Handler> Plugin<H> {
+    /// Checks the settings and gives the handler its [`Events`].
+    ///
+    /// # Errors
+    /// Names the first setting that cannot be right.
+    pub fn new(config: PluginConfig, handler: H) -> Result<Self, ConfigError> {
+        config.check()?;
+        let feed = Arc::new(Feed::new(Outbox::new(random_epoch())));
+        let events = Events::new(Arc::clone(&feed));
+        let pushes = events.alive();
+        handler.attach(events);
+        Ok(Self {
+            config,
+            handler: Arc::new(handler),
+            creates: Arc::new(Creates::new()),
+            feed,
+            pushes,
+            state: watch::Sender::new(LinkState::Idle),
+        })
+    }
+
+    /// Follows where the link stands. Fast changes may be skipped.
+    pub fn states(&self) -> watch::Receiver<LinkState> {
+        self.state.subscribe()
+    }
+
+    /// As [`Plugin::run`], over transports of the caller's making.
+    pub async fn run_with<D: Dialer>(self, dialer: D, shutdown: CancellationToken) {
+        let mut backoff = Backoff::new(
+            self.config.reconnect_min,
+            self.config.reconnect_max,
+            fastrand::u64(..),
+        );
+        while let Some(lost) = self.link(&dialer, &shutdown).await {
+            let delay = backoff.delay(lost.lived, lost.reconnect, lost.retry_after);
+            let (hub, why) = (&self.config.hub, printable(&lost.why));
+            let next_try_in = format!("{:.1}s", delay.as_secs_f64());
+            if lost.lived.is_zero() {
+                tracing::warn!(%hub, %why, %next_try_in, "cannot connect to the hub");
+            } else {
+                tracing::warn!(%hub, %why, %next_try_in, "lost the link to the hub");
+            }
+            self.enter(LinkState::Backoff);
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+        self.creates.stop(Instant::now() + self.config.drain_grace).await;
+        self.enter(LinkState::Closed);
+        tracing::info!(plugin = %self.config.name, "the plugin has stopped");
+    }
+
+    /// One link from its dial to its end; nothing when the plugin is to stop.
+    async fn link<D: Dialer>(&self, dialer: &D, shutdown: &CancellationToken) -> Option<Lost> {
+        let registered = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return None,
+            registered = self.register(dialer) => registered,
+        };
+        let (registered, since) = match registered {
+            Ok(registered) => (registered, Instant::now()),
+            Err(lost) => {
+                self.enter(LinkState::Closed);
+                return Some(lost);
+            }
+        };
+        let events = has_feature(&registered.welcome, feature::EVENTS);
+        let session = registered.welcome.session.clone();
+        let serve = Serve {
+            handler: Arc::clone(&self.handler),
+            creates: Arc::clone(&self.creates),
+            feed: Arc::clone(&self.feed),
+            events,
+            max_message: max_message(&registered.welcome),
+            draining: Arc::new(Notify::new()),
+        };
+        let hub_drains = Arc::clone(&serve.draining);
+        let connection = registered.start(Arc::new(serve));
+        self.enter(LinkState::Ready);
+        tracing::info!(
+            hub = %self.config.hub, plugin = %self.config.name, session = %printable(&session), events,
+            "connected to the hub"
+        );
+        let ended = self.keep(&connection, events, &hub_drains, shutdown).await;
+        self.feed.lock().outbox.lost();
+        self.enter(LinkState::Closed);
+        if shutdown.is_cancelled() {
+            return None;
+        }
+        Some(Lost {
+            // A link that was up has lived, also one that broke in the same instant.
+            lived: since.elapsed().max(Duration::from_millis(1)),
+            why: describe(&ended),
+            reconnect: ended.code.reconnect(),
+            retry_after: ended.retry_after,
+        })
+    }
+
+    /// Dials, asks the node at the same time, and registers.
+    async fn register<D: Dialer>(&self, dialer: &D) -> Result<connection::Registered<D::Transport>, Lost> {
+        self.enter(LinkState::Dialing);
+        // Cleared first: what is pushed from here on is newer than what Register will say.
+        self.feed.lock().node = None;
+        let dial = tokio::time::timeout(self.config.dial_timeout, dialer.dial());
+        let (dialled, node) = tokio::join!(dial, self.node());
+        let transport = match dialled {
+            Ok(Ok(transport)) => transport,
+            Ok(Err(failure)) => return Err(failure.into()),
+            Err(_) => {
+                return Err(Lost::failed(format!(
+                    "no connection within {:?}",
+                    self.config.dial_timeout
+                )));
+            }
+        };
+        self.enter(LinkState::Registering);
+        let registered = connection::register(transport, self.introduction(node)).await?;
+        self.resume(&registered.welcome)?;
+        Ok(registered)
+    }
+
+    /// Serves the link until it has ended: sends what is pushed, and sees both kinds of drain through.
+    async fn keep(
+        &self,
+        connection: &Connection,
+        events: bool,
+        hub_drains: &Notify,
+        shutdown: &CancellationToken,
+    ) -> Ended {
+        let mut deadline: Option<Instant> = None;
+        let mut stopping = false;
+        loop {
+            self.send(connection, events);
+            tokio::select! {
+                biased;
+                ended = connection.ended() => return ended,
+                () = shutdown.cancelled(), if !stopping => {
+                    stopping = true;
+                    deadline = Some(Instant::now() + self.config.drain_grace + CLOSE_WAIT);
+                    self.enter(LinkState::Draining);
+                    tracing::info!(grace = ?self.config.drain_grace, "stopping: open calls may finish");
+                    let grace = self.config.drain_grace;
+                    connection.drain(CloseCode::DRAIN, "the plugin is stopping", grace, Duration::ZERO);
+                }
+                () = hub_drains.notified(), if deadline.is_none() => {
+                    deadline = Some(Instant::now() + HUB_DRAIN);
+                    self.enter(LinkState::Draining);
+                    tracing::info!("the hub is going away");
+                }
+                () = sleep_until(deadline) => {
+                    connection.close(CloseCode::DRAIN, "the drain took too long");
+                    let closed = tokio::time::timeout(CLOSE_WAIT, connection.ended()).await;
+                    return closed.unwrap_or_else(|_| Ended {
+                        code: CloseCode::ABNORMAL,
+                        reason: "the drain took too long".to_owned(),
+                        by_peer: false,
+                        retry_after: Duration::ZERO,
+                    });
+                }
+                () = self.feed.changed() => {}
+            }
+        }
+    }
+
+    /// Sends what the window allows.
+    fn send(&self, connection: &Connection, events: bool) {
+        let mut kept = self.feed.lock();
+        if let Some(node) = kept.node.take() {
+            connection.send_node_status(node);
+        }
+        if events {
+            while let Some(event) = kept.outbox.take() {
+                if !connection.send_event(event) {
+                    // The end of the connection makes it pending again.
+                    break;
+                }
+            }
+        } else if !kept.outbox.is_empty() {
+            // This hub polls. Kept events would only pile up; the new epoch says that some are missing.
+            kept.outbox = Outbox::new(random_epoch());
+        }
+    }
+
+    /// Fits the outbox to what the hub has applied. Nothing was sent yet but Register.
+    fn resume(&self, welcome: &Welcome) -> Result<(), Lost> {
+        let max_unacked = welcome
+            .limits
+            .as_ref()
+            .map_or(0, |limits| limits.max_unacked_events);
+        let mut kept = self.feed.lock();
+        if kept
+            .outbox
+            .resume(welcome.applied.clone().unwrap_or_default(), max_unacked)
+            == Resumed::Behind
+        {
+            kept.outbox.renew(random_epoch());
+            return Err(Lost::failed(
+                "the hub knows later events than this plugin: registering with a new outbox",
+            ));
+        }
+        Ok(())
+    }
+
+    async fn node(&self) -> NodeStatus {
+        let handler = Arc::clone(&self.handler);
+        let asked = guard::guard("node", async move { Ok(handler.node().await) });
+        let why = match tokio::time::timeout(self.config.node_timeout, asked).await {
+            Ok(Ok(status)) => return status,
+            Ok(Err(status)) => status.message,
+            Err(_) => format!(
+                "the plugin did not tell its node's status within {:?}",
+                self.config.node_timeout
+            ),
+        };
+        tracing::warn!(%why, "registering as not ready");
+        NodeStatus {
+            ready: false,
+            reason: why,
+            ..NodeStatus::default()
+        }
+    }
+
+    fn introduction(&self, node: NodeStatus) -> Register {
+        let outbox = &self.feed.lock().outbox;
+        // A handler that let its handle go pushes nothing: without the feature the hub polls.
+        let events = self.pushes.strong_count() > 0 || !outbox.is_empty();
+        let mut features = vec![feature::FLOW_CONTROL.to_owned()];
+        if events {
+            features.push(feature::EVENTS.to_owned());
+        }
+        Register {
+            role: Role::Plugin.into(),
+            plugin: self.config.name.clone(),
+            instance: self.config.instance.clone(),
+            r#type: self.config.kind.clone(),
+            software: self.config.software.clone(),
+            features,
+            limits: Some(Limits {
+                max_message_bytes: limits::MAX_MESSAGE as u64,
+                max_calls: limits::MAX_CALLS,
+                max_log_streams: limits::MAX_LOG_STREAMS,
+                max_unacked_events: limits::MAX_UNACKED_EVENTS,
+            }),
+            outbox: events.then(|| outbox.describe()),
+            jobs_epoch: self.config.jobs_epoch,
+            labels: self.config.labels.clone().into_iter().collect(),
+            node_status: Some(node),
+        }
+    }
+
+    fn enter(&self, state: LinkState) {
+        tracing::debug!(?state, "link");
+        self.state.send_replace(state);
+    }
+}
+
+impl Lost {
+    fn failed(why: impl Into<String>) -> Self {
+        Self {
+            lived: Duration::ZERO,
+            why: why.into(),
+            reconnect: Reconnect::Backoff,
+            retry_after: Duration::ZERO,
+        }
+    }
+}
+
+impl From<super::DialFailure> for Lost {
+    fn from(failure: super::DialFailure) -> Self {
+        Self {
+            reconnect: failure.reconnect,
+            retry_after: failure.retry_after,
+            ..Self::failed(failure.message)
+        }
+    }
+}
+
+impl From<HandshakeError> for Lost {
+    fn from(error: HandshakeError) -> Self {
+        let lost = Self::failed(error_chain(&error));
+        match error {
+            HandshakeError::Refused {
+                code, retry_after, ..
+            } => Self {
+                reconnect: code.reconnect(),
+                retry_after,
+                ..lost
+            },
+            _ => lost,
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn has_feature(welcome: &Welcome, name: &str) -> bool {
+    welcome.features.iter().any(|feature| feature == name)
+}
+
+fn max_message(welcome: &Welcome) -> usize {
+    match welcome
+        .limits
+        .as_ref()
+        .map_or(0, |limits| limits.max_message_bytes)
+    {
+        0 => limits::MAX_MESSAGE,
+        bytes => usize::try_from(bytes)
+            .unwrap_or(usize::MAX)
+            .min(limits::MAX_MESSAGE),
+    }
+}
+
+fn describe(ended: &Ended) -> String {
+    let who = if ended.by_peer {
+        "closed by the hub"
+    } else {
+        "ended"
+    };
+    if ended.reason.is_empty() {
+        format!("{who} with {}", ended.code)
+    } else {
+        format!("{who} with {}: {}", ended.code, ended.reason)
+    }
+}
+
+/// The error and its causes in one line.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// A text of the other side, fit for a terminal: escaped and at most 256 bytes.
+fn printable(text: &str) -> String {
+    let mut shown = String::new();
+    for piece in text.chars().map(|c| {
+        if c.is_control() {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
+    }) {
+        if shown.len() + piece.len() > 256 - '…'.len_utf8() {
+            shown.push('…');
+            break;
+        }
+        shown.push_str(&piece);
+    }
+    shown
+}
