@@ -1,6 +1,6 @@
 //! `/api/v1`: the hub's own API, for the command line, dashboards and scripts.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::{
     Extension, Json, Router,
@@ -16,13 +16,13 @@ use super::{
     Edge,
     answer::{Api, ErrorBody, Refusal},
     body, events,
-    log_request::seconds_before,
     logs::{Closing, Reading},
     openapi,
     query::Query,
 };
 use crate::{
     code::reason,
+    interlink::Pod,
     hub::{CallMeta, LogQuery, PluginView, PodView},
     wire::{self, LogOptions, LogPosition, PodRef, Timestamp},
 };
@@ -197,8 +197,8 @@ pub(super) async fn delete(
     let grace = query.value("grace_seconds", "a whole number of seconds")?;
     let view = find_pod(&edge, &namespace, &name)?;
     let metadata = json!({"uid": view.uid, "namespace": view.namespace, "name": view.name});
-    let pod = serde_json::from_value(json!({"metadata": metadata, "spec": {}}))
-        .map_err(|error| body::bad_json(&error, "a pod"))?;
+    let pod = Pod::from_value(json!({"metadata": metadata, "spec": {}}))
+        .map_err(|bad| body::bad_json(&bad, "a pod"))?;
     edge.hub.delete(None, pod, grace, meta).await?;
     Ok(Json(view))
 }
@@ -342,4 +342,10 @@ impl std::str::FromStr for Start {
         let offset = offset.parse().map_err(drop)?;
         Ok(Self(LogPosition { epoch, offset }))
     }
+}
+
+/// A time so many seconds ago; the epoch when that is before it.
+fn seconds_before(now: SystemTime, seconds: u64) -> Timestamp {
+    let then = now.checked_sub(Duration::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH);
+    then.max(SystemTime::UNIX_EPOCH).into()
 }

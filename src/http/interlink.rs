@@ -17,12 +17,11 @@ use super::{
     Edge,
     answer::{Plain, Refusal, one_line},
     body,
-    log_request::{LogRequest, is_uid},
     logs::{Closing, Reading},
 };
 use crate::{
     hub::{CallMeta, LogQuery},
-    interlink::{CreateStruct, Pod, PodCreateRequests, PodStatus},
+    interlink::{CreateStruct, LogStruct, Pod, PodCreateRequests, PodStatus, is_uid},
 };
 
 pub(super) fn routes() -> Router<Edge> {
@@ -122,28 +121,12 @@ pub(super) async fn create(State(edge): State<Edge>, call: Call) -> Result<Json<
 )]
 pub(super) async fn delete(State(edge): State<Edge>, call: Call) -> Result<&'static str, Plain> {
     let pod: Pod = parsed(&edge, &call.body, "a v1.Pod")?;
-    let grace = grace_of(&call.body);
+    // What `kubectl delete --grace-period` asked for overrides the spec's own.
+    let grace = pod.metadata().deletion_grace_period_seconds;
     edge.hub
         .delete(call.scope(), pod, grace, call.meta.clone())
         .await?;
     Ok("Pod deleted\n")
-}
-
-/// What `kubectl delete --grace-period` asked for: it overrides the spec's own.
-fn grace_of(pod: &[u8]) -> Option<u64> {
-    #[derive(serde::Deserialize)]
-    struct Asked {
-        metadata: Metadata,
-    }
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Metadata {
-        deletion_grace_period_seconds: Option<u64>,
-    }
-    serde_json::from_slice::<Asked>(pod)
-        .ok()?
-        .metadata
-        .deletion_grace_period_seconds
 }
 
 /// The last known state of the asked pods: those that are known, in order.
@@ -234,6 +217,15 @@ fn uid_of(bytes: &[u8]) -> Result<String, Refusal> {
 }
 
 fn log_query(edge: &Edge, call: &Call) -> Result<LogQuery, Refusal> {
-    let asked: LogRequest = parsed(edge, &call.body, "a log request")?;
-    asked.query(call.meta.clone(), SystemTime::now())
+    let asked: LogStruct = parsed(edge, &call.body, "a log request")?;
+    // A span of seconds becomes a time now, so that a reopened stream means the same.
+    let options =
+        asked.to_options(SystemTime::now().into()).map_err(|bad| Refusal::invalid(bad.to_string()))?;
+    Ok(LogQuery {
+        pod: asked.pod_ref(),
+        container: asked.container_name,
+        options,
+        start: None,
+        meta: call.meta.clone(),
+    })
 }

@@ -11,7 +11,6 @@ mod events;
 mod guard;
 mod interlink;
 mod io;
-mod log_request;
 mod logs;
 mod openapi;
 mod probes;
