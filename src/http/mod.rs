@@ -1,1 +1,127 @@
-//! http
+//! The HTTP edge of the hub: interLink's REST, the link's upgrade, the hub's own API, probes and metrics.
+//!
+//! Knows HTTP and maps it to [`Hub`]'s calls; knows nothing of frames or sessions and decides nothing about
+//! pods or plugins. Learn [`router`] (what is answered) and [`serve`] (how sockets become requests).
+
+mod answer;
+mod api;
+mod body;
+mod bounds;
+mod events;
+mod guard;
+mod interlink;
+mod io;
+mod logs;
+mod openapi;
+mod probes;
+mod query;
+mod serve;
+mod token;
+mod upgrade;
+
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::sync::Semaphore;
+
+use crate::hub::Hub;
+
+pub use openapi::document;
+pub use serve::serve;
+pub use token::{BadToken, Token};
+
+/// Settings of the edge.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// Asked of every caller but the probes. None lets everyone in.
+    pub token: Option<Token>,
+    /// Values of `Origin` that are let in, for example `https://dash.example.org`. A request with any other
+    /// one is refused: browsers send it, plugins and virtual kubelets do not.
+    pub allowed_origins: Vec<String>,
+    /// Largest request body, in bytes. The caller pays: 413.
+    pub max_body: usize,
+    /// Link upgrades under way at once. The next one pays: 503 with Retry-After.
+    pub max_handshakes: usize,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            token: None,
+            allowed_origins: Vec::new(),
+            max_body: bounds::MAX_BODY,
+            max_handshakes: bounds::MAX_HANDSHAKES,
+        }
+    }
+}
+
+/// Which parts a listener serves. The probes are everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Surface {
+    /// interLink's six calls.
+    pub rest: bool,
+    /// `/ws`, where plugins dial in.
+    pub link: bool,
+    /// `/api/v1` and `/metrics`.
+    pub admin: bool,
+}
+
+impl Surface {
+    /// Everything on one listener.
+    pub const ALL: Self = Self {
+        rest: true,
+        link: true,
+        admin: true,
+    };
+    /// interLink's REST only.
+    pub const REST: Self = Self {
+        rest: true,
+        link: false,
+        admin: false,
+    };
+    /// The link only.
+    pub const LINK: Self = Self {
+        rest: false,
+        link: true,
+        admin: false,
+    };
+    /// The API and metrics only.
+    pub const ADMIN: Self = Self {
+        rest: false,
+        link: false,
+        admin: true,
+    };
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Edge {
+    hub: Arc<Hub>,
+    config: Arc<HttpConfig>,
+    handshakes: Arc<Semaphore>,
+}
+
+/// The routes of one listener.
+pub fn router(hub: Arc<Hub>, config: HttpConfig, surface: Surface) -> Router {
+    let edge = Edge {
+        hub,
+        handshakes: Arc::new(Semaphore::new(config.max_handshakes)),
+        config: Arc::new(config),
+    };
+    let mut routes = probes::routes();
+    if surface.rest {
+        routes = routes.merge(interlink::routes());
+    }
+    if surface.link {
+        routes = routes.merge(upgrade::routes());
+    }
+    if surface.admin {
+        routes = routes.merge(api::routes()).merge(probes::metrics_route());
+    }
+    routes
+        .fallback(guard::no_such_path)
+        .method_not_allowed_fallback(guard::no_such_method)
+        .layer(axum::middleware::from_fn_with_state(edge.clone(), guard::admit))
+        .layer(axum::middleware::from_fn(guard::observe))
+        .with_state(edge)
+}

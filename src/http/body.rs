@@ -1,0 +1,66 @@
+//! Reading request bodies, bounded in size and time.
+
+use axum::{
+    body::{Body, Bytes},
+    http::StatusCode,
+};
+use http_body::Body as _;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+
+use super::{answer::Refusal, bounds};
+use crate::{
+    code::Code,
+    interlink::{self, BadBody},
+};
+
+/// Reads a whole body, whatever method and Content-Type it came with.
+pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Refusal::too_large(limit));
+    }
+    match tokio::time::timeout(bounds::BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::too_large(limit)),
+        Ok(Err(_)) => Err(Refusal::invalid("the body ended early or is broken")),
+        Err(_) => {
+            let seconds = bounds::BODY_TIMEOUT.as_secs();
+            let message = format!("the body did not arrive within {seconds} s");
+            Err(Refusal::new(
+                StatusCode::REQUEST_TIMEOUT,
+                Code::DeadlineExceeded,
+                message,
+            ))
+        }
+    }
+}
+
+/// Parses a JSON body; `what` names what it should be.
+pub(super) fn json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Refusal> {
+    interlink::parse(bytes).map_err(|bad| bad_json(&bad, what))
+}
+
+/// What is wrong and where, never a value.
+pub(super) fn bad_json(bad: &BadBody, what: &str) -> Refusal {
+    Refusal::invalid(format!("bad JSON, expected {what}: {bad}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn bad_json_is_named_with_its_place_but_not_its_value() {
+        let said = json::<Vec<u8>>(br#"[1, "hunter2"]"#, "a list").unwrap_err().status.message;
+        assert!(said.starts_with("bad JSON, expected a list: ") && said.contains("line 1"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_413() {
+        let refusal = read(Body::from(vec![0; 11]), 10).await.unwrap_err();
+        assert_eq!(refusal.http, 413);
+        assert_eq!(read(Body::from(vec![0; 10]), 10).await.unwrap().len(), 10);
+    }
+}

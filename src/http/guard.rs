@@ -1,0 +1,147 @@
+//! What every request passes: a span, the session header, the caller's right to be here.
+
+use std::{panic::AssertUnwindSafe, time::Instant};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    middleware::Next,
+    response::Response,
+};
+use futures::FutureExt;
+use tracing::Instrument;
+use uuid::Uuid;
+
+use super::{
+    Edge,
+    answer::{Refusal, one_line},
+    bounds,
+};
+use crate::{code::Code, hub::CallMeta};
+
+/// interLink's header that ties the legs of one call together.
+const SESSION: &str = "interlink-http-session";
+
+/// Paths that need no token: probes come from load balancers and kubelets.
+const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+
+/// Gives the call its session and span, and turns a panic into 500.
+pub(super) async fn observe(mut request: Request, next: Next) -> Response {
+    let meta = CallMeta {
+        session: carried(request.headers(), SESSION).unwrap_or_else(|| format!("Request-{}", Uuid::new_v4())),
+        traceparent: carried(request.headers(), "traceparent"),
+    };
+    let path = shown(request.uri());
+    let span = tracing::info_span!("http", method = %request.method(), path, session = meta.session);
+    let echo = HeaderValue::from_str(&meta.session).ok();
+    request.extensions_mut().insert(meta);
+
+    let started = Instant::now();
+    let answered = AssertUnwindSafe(next.run(request))
+        .catch_unwind()
+        .instrument(span.clone())
+        .await;
+    let mut response = answered.unwrap_or_else(|_| {
+        span.in_scope(|| tracing::error!("panic in a handler"));
+        let message = "the hub failed at this request; its log says more";
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, message).for_path(&path)
+    });
+    let status = response.status().as_u16();
+    span.in_scope(|| tracing::debug!(status, elapsed_ms = started.elapsed().as_millis(), "answered"));
+    if let Some(echo) = echo {
+        response.headers_mut().insert(SESSION, echo);
+    }
+    response
+}
+
+/// Lets the request in, or says why not.
+pub(super) async fn admit(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    match check(&edge, &request) {
+        Ok(()) => next.run(request).await,
+        Err((why, refusal)) => {
+            edge.hub.count_refused(why);
+            refusal.for_path(path)
+        }
+    }
+}
+
+fn check(edge: &Edge, request: &Request) -> Result<(), (&'static str, Refusal)> {
+    let uri = request.uri();
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > bounds::MAX_TARGET {
+        let message = format!(
+            "the request target is over the limit of {} bytes",
+            bounds::MAX_TARGET
+        );
+        return Err((
+            "target_too_long",
+            Refusal::new(StatusCode::URI_TOO_LONG, Code::InvalidArgument, message),
+        ));
+    }
+    check_origin(edge, request.headers()).map_err(|refusal| ("origin", refusal))?;
+    if let Some(token) = &edge.config.token
+        && !OPEN.contains(&uri.path())
+    {
+        token.check(request.headers()).map_err(|refusal| {
+            let why = if refusal.http == StatusCode::UNAUTHORIZED {
+                "token_missing"
+            } else {
+                "token_wrong"
+            };
+            (why, refusal)
+        })?;
+    }
+    Ok(())
+}
+
+/// A page in some browser must not be able to drive a hub on loopback: no call here needs a Content-Type, so
+/// the browser would not even ask first.
+fn check_origin(edge: &Edge, headers: &HeaderMap) -> Result<(), Refusal> {
+    for origin in headers.get_all(header::ORIGIN) {
+        let known = |allowed: &String| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes());
+        if !edge.config.allowed_origins.iter().any(known) {
+            return Err(Refusal::forbidden(
+                "refused because of the header Origin: only browsers send it, and this origin is not allowed here",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// 404 for what is not served on this listener.
+pub(super) async fn no_such_path(uri: Uri) -> Response {
+    let message = format!(
+        "no such path here: {}; the API document is at /api/v1/openapi.json",
+        shown(&uri)
+    );
+    Refusal::not_found("", message).for_path(uri.path())
+}
+
+/// 405; axum adds `Allow`.
+pub(super) async fn no_such_method(method: Method, uri: Uri) -> Response {
+    let message = format!("{method} is not offered at {}", shown(&uri));
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Code::Unimplemented, message).for_path(uri.path())
+}
+
+/// An empty answer of this status.
+pub(super) fn bare(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+fn carried(headers: &HeaderMap, name: &str) -> Option<String> {
+    let text = headers.get(name)?.to_str().ok()?.trim();
+    (!text.is_empty() && text.len() <= bounds::MAX_CARRIED).then(|| text.to_owned())
+}
+
+/// A path for people, never the query.
+fn shown(uri: &Uri) -> String {
+    let path = one_line(uri.path());
+    match path.char_indices().nth(200) {
+        Some((cut, _)) => format!("{}...", &path[..cut]),
+        None => path,
+    }
+}

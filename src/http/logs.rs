@@ -1,0 +1,142 @@
+//! A [`LogViewer`] as a response body: raw bytes, or lines with positions.
+
+use std::io;
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderValue, header},
+    response::Response,
+};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use futures::stream;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::answer::ErrorBody;
+use crate::{
+    code::{Code, reason},
+    hub::{LogPiece, LogViewer},
+    wire::{LogPosition, LogsEnd, Status},
+};
+
+/// The serving listener ends: streams that would go on for ever end too.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Closing(pub(super) CancellationToken);
+
+impl Closing {
+    /// Why a stream ends at shutdown.
+    pub(super) fn status() -> Status {
+        Status::new(Code::Unavailable, reason::DRAINING, "the hub is shutting down")
+    }
+}
+
+/// An open log with the piece that was read ahead for its position.
+pub(super) struct Reading {
+    viewer: LogViewer,
+    first: Option<Result<LogPiece, Status>>,
+    closing: Closing,
+}
+
+impl Reading {
+    /// Takes the first piece, which is there already: it was the open acknowledgement.
+    pub(super) async fn start(mut viewer: LogViewer, closing: Closing) -> Self {
+        let first = viewer.next().await;
+        Self {
+            viewer,
+            first,
+            closing,
+        }
+    }
+
+    /// Where the log starts, if anything is known of it.
+    pub(super) fn position(&self) -> Option<LogPosition> {
+        match &self.first {
+            Some(Ok(piece)) => Some(piece.at),
+            Some(Err(_)) => None,
+            None => self.viewer.end().and_then(|end| end.next),
+        }
+    }
+
+    async fn next(&mut self) -> Option<Result<LogPiece, Status>> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        tokio::select! {
+            biased;
+            () = self.closing.0.cancelled() => Some(Err(Closing::status())),
+            piece = self.viewer.next() => piece,
+        }
+    }
+
+    /// The bytes as they are. A log that cannot be finished is aborted without the last chunk, so that the
+    /// client does not take it for complete. Dropping the body cancels the stream at the plugin.
+    pub(super) fn raw(self) -> Response {
+        let pieces = stream::try_unfold(self, |mut reading| async move {
+            loop {
+                match reading.next().await {
+                    // An empty chunk would say nothing on the wire.
+                    Some(Ok(piece)) if piece.data.is_empty() => {}
+                    Some(Ok(piece)) => return Ok(Some((piece.data, reading))),
+                    Some(Err(status)) => {
+                        tracing::debug!(code = status.kind().name(), reason = status.reason, "log aborted");
+                        return Err(io::Error::other(status));
+                    }
+                    None => return Ok(None),
+                }
+            }
+        });
+        typed(Body::from_stream(pieces), "application/octet-stream")
+    }
+
+    /// One JSON object a line: pieces with their positions, then how it ended.
+    pub(super) fn lines(self) -> Response {
+        let lines = stream::unfold(Some(self), |reading| async move {
+            let mut reading = reading?;
+            let next = reading.next().await;
+            let (line, rest) = match next {
+                Some(Ok(piece)) => (piece_line(&piece), Some(reading)),
+                Some(Err(status)) => (line(&ErrorBody::of(&status)), None),
+                None => (end_line(reading.viewer.end()), None),
+            };
+            Some((Ok::<_, io::Error>(line), rest))
+        });
+        typed(Body::from_stream(lines), "application/x-ndjson")
+    }
+}
+
+/// A value as one line of NDJSON.
+pub(super) fn line(value: &impl serde::Serialize) -> Bytes {
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
+    line.push(b'\n');
+    line.into()
+}
+
+/// A body of this type that no browser reads as something else and no proxy holds back.
+pub(super) fn typed(body: Body, content_type: &'static str) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+fn piece_line(piece: &LogPiece) -> Bytes {
+    line(&json!({
+        "epoch": piece.at.epoch,
+        "offset": piece.at.offset,
+        "next_offset": piece.next_offset,
+        "gap_bytes": piece.gap_bytes,
+        "data_b64": BASE64.encode(&piece.data),
+    }))
+}
+
+fn end_line(end: Option<LogsEnd>) -> Bytes {
+    let end = end.unwrap_or_default();
+    let next = end.next.unwrap_or_default();
+    line(&json!({"end": {"epoch": next.epoch, "offset": next.offset, "eof": end.eof, "reset": end.reset}}))
+}

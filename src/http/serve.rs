@@ -1,0 +1,150 @@
+//! From a listener to requests: one task a connection, all of them ended before [`serve`] returns.
+
+use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, HttpBody},
+    http::{Request, Response},
+};
+use hyper::{body::Incoming, server::conn::http1, service::Service};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use tokio::{io::AsyncWriteExt, sync::Semaphore, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    bounds,
+    io::{Answering, Progress, Timed},
+    logs::Closing,
+};
+use crate::transport::{Io, Listener};
+
+/// Who is at the other end of the connection, for people.
+#[derive(Debug, Clone)]
+pub(super) struct Remote(pub(super) Arc<str>);
+
+/// Serves `router` on `listener` until `shutdown` is done. Then no connection is accepted, followed logs and
+/// watches end, open requests may finish for a few seconds, and all that is left is dropped. Upgraded links
+/// are the hub's business (see [`Hub::drain`](crate::hub::Hub::drain)).
+pub async fn serve(mut listener: Listener, router: Router, shutdown: impl Future<Output = ()> + Send) {
+    let closing = CancellationToken::new();
+    let slots = Arc::new(Semaphore::new(bounds::MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let (socket, remote) = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match Arc::clone(&slots).try_acquire_owned() {
+            Ok(slot) => {
+                let connection = connection(socket, remote.into(), router.clone(), closing.clone());
+                connections.spawn(async move {
+                    connection.await;
+                    drop(slot);
+                });
+            }
+            Err(_) => turn_away(socket).await,
+        }
+    }
+    drop(listener);
+    closing.cancel();
+    let all = async { while connections.join_next().await.is_some() {} };
+    if timeout(bounds::SHUTDOWN_GRACE, all).await.is_err() {
+        tracing::info!(left = connections.len(), "requests are dropped at shutdown");
+        connections.shutdown().await;
+    }
+}
+
+/// A fresh socket takes this little at once; a client that does not is not waited for.
+async fn turn_away(mut socket: Io) {
+    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
+        Content-Type: text/plain; charset=utf-8\r\nContent-Length: 39\r\n\r\nthe hub has too many open connections.\n";
+    tracing::warn!("too many connections");
+    let _ = timeout(Duration::from_millis(100), socket.write_all(ANSWER)).await;
+}
+
+async fn connection(socket: Io, remote: Arc<str>, router: Router, closing: CancellationToken) {
+    let progress = Progress::new();
+    let service = Requests {
+        router: TowerToHyperService::new(router),
+        progress: progress.clone(),
+        remote: Remote(remote),
+        closing: Closing(closing.clone()),
+    };
+    let socket = TokioIo::new(Timed::new(socket, progress));
+    let served = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_headers(bounds::MAX_HEADERS)
+        .max_header_size(bounds::MAX_HEAD)
+        .max_buf_size(bounds::MAX_HEAD)
+        .serve_connection(socket, service)
+        .with_upgrades();
+    let mut served = pin!(served);
+    let ended = tokio::select! {
+        ended = &mut served => ended,
+        () = closing.cancelled() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+/// The router with what it must know of the connection.
+struct Requests {
+    router: TowerToHyperService<Router>,
+    progress: Progress,
+    remote: Remote,
+    closing: Closing,
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Answered>;
+    type Error = Infallible;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let answering = self.progress.request();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(self.remote.clone());
+        request.extensions_mut().insert(self.closing.clone());
+        let answer = self.router.call(request);
+        Box::pin(async move {
+            Ok(answer.await?.map(|body| Answered {
+                body,
+                _answering: answering,
+            }))
+        })
+    }
+}
+
+/// A response body; the request is answered when hyper lets go of it.
+struct Answered {
+    body: Body,
+    _answering: Answering,
+}
+
+impl HttpBody for Answered {
+    type Data = axum::body::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        std::pin::Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,8 @@
+//! The HTTP edge over real sockets.
+#![cfg(feature = "hub")]
+#![allow(clippy::unwrap_used)]
+
+#[path = "http/client.rs"]
+mod client;
+#[path = "http/edge.rs"]
+mod edge;

@@ -1,0 +1,171 @@
+//! A hub on a free port and a client that sends exactly what a test says.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinHandle,
+};
+use towline::{
+    http::{HttpConfig, Surface, Token, router, serve},
+    hub::{Hub, HubConfig},
+    transport::Listener,
+};
+
+/// Long enough for a busy machine; only a failing test waits for it.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A hub that serves until it is dropped.
+pub struct Served {
+    pub hub: Arc<Hub>,
+    pub addr: String,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+pub async fn served() -> Served {
+    Served::with(HubConfig::default(), HttpConfig::default(), Surface::ALL).await
+}
+
+pub async fn served_with_token(token: &str) -> Served {
+    let config = HttpConfig { token: Some(Token::new(token).unwrap()), ..HttpConfig::default() };
+    Served::with(HubConfig::default(), config, Surface::ALL).await
+}
+
+impl Served {
+    pub async fn with(hub: HubConfig, config: HttpConfig, surface: Surface) -> Self {
+        let hub = Hub::new(hub).unwrap();
+        let listener = Listener::bind("127.0.0.1:0", None).await.unwrap();
+        let addr = listener.local_addr();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let routes = router(hub.clone(), config, surface);
+        let task = tokio::spawn(serve(listener, routes, async {
+            let _ = stopped.await;
+        }));
+        Self { hub, addr, stop: Some(stop), task }
+    }
+
+    /// Begins the shutdown.
+    pub fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    /// Waits until the shutdown is over.
+    pub async fn stopped(&mut self) {
+        tokio::time::timeout(PATIENCE, &mut self.task).await.expect("serve ends").unwrap();
+    }
+
+    pub async fn open(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Response<Incoming> {
+        let stream = TcpStream::connect(&self.addr).await.unwrap();
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection.with_upgrades());
+        let mut request = Request::builder().method(method).uri(path).header("host", &self.addr);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into())).unwrap();
+        tokio::time::timeout(PATIENCE, sender.send_request(request)).await.expect("an answer").unwrap()
+    }
+
+    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        let (parts, body) = self.open(method, path, headers, body).await.into_parts();
+        let whole = tokio::time::timeout(PATIENCE, body.collect()).await.expect("a whole body");
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body: whole.unwrap().to_bytes(),
+        }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "").await
+    }
+
+    /// A link upgrade with these headers changed: an empty value leaves one out.
+    pub async fn dial(&self, changes: &[(&str, &str)]) -> Answer {
+        let mut headers = vec![
+            ("connection", "Upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("sec-websocket-protocol", "towline.v1.proto"),
+        ];
+        for (name, value) in changes {
+            headers.retain(|(known, _)| known != name);
+            if !value.is_empty() {
+                headers.push((name, value));
+            }
+        }
+        let response = self.open("GET", "/ws", &headers, "").await;
+        let (parts, body) = response.into_parts();
+        let body = if parts.status == 101 { Bytes::new() } else { body.collect().await.unwrap().to_bytes() };
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+
+    /// Sends bytes as they are and reads until the hub closes.
+    pub async fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = TcpStream::connect(&self.addr).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        let mut all = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut all)).await.expect("the end");
+        let _ = read;
+        String::from_utf8_lossy(&all).into_owned()
+    }
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: hyper::HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+pub const UID: &str = "6a2f41a3-c54c-4ce5-9d2e-7d0f6b1c0a11";
+
+/// A small pod with one container.
+pub fn pod() -> Value {
+    json!({
+        "metadata": {"name": "hello", "namespace": "demo", "uid": UID},
+        "spec": {
+            "containers": [{"name": "main", "image": "busybox", "command": ["sh", "-c", "echo hello"]}],
+            "restartPolicy": "Never",
+        },
+    })
+}
+
+pub fn create_body() -> String {
+    json!({"pod": pod(), "configmaps": null, "secrets": null, "projectedvolumesmaps": null, "jobscriptURL": ""})
+        .to_string()
+}
+
+pub fn logs_body(change: impl FnOnce(&mut Value)) -> String {
+    let mut body = json!({
+        "Namespace": "demo", "PodUID": UID, "PodName": "hello", "ContainerName": "main",
+        "Opts": {"Tail": 0, "Bytes": 0, "Timestamps": false, "Follow": false, "Previous": false,
+            "SinceSeconds": 0, "SinceTime": "0001-01-01T00:00:00Z"},
+    });
+    change(&mut body);
+    body.to_string()
+}
