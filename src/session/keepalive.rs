@@ -117,9 +117,17 @@ impl Session {
             Verdict::Ping => {
                 let id = self.keepalive.ping(now);
                 self.schedule.ping(id);
+                self.socket_ping = true;
             }
             Verdict::Dead(why) => return self.close(CloseCode::IDLE, why),
         }
         self.keepalive.probe_from = now + Duration::from_secs(1);
+    }
+}
+
+impl Session {
+    /// Whether the transport should send a ping of its own beside the Ping frame, once.
+    pub fn poll_transport_ping(&mut self) -> bool {
+        std::mem::take(&mut self.socket_ping)
     }
 }
