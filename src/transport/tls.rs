@@ -180,8 +180,8 @@ fn explain(error: &pem::Error) -> String {
 
 fn pair(cert: &Path, key: &Path, error: &rustls::Error) -> TlsError {
     TlsError::Pair {
-        cert: cert.clone(),
-        key: key.clone(),
+        cert: cert.to_owned(),
+        key: key.to_owned(),
         problem: error.to_string(),
     }
 }
