@@ -18,18 +18,18 @@ use super::client::{PATIENCE, Served};
 
 /// What the hub asked of the plugin.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Seen {
+pub(crate) enum Seen {
     Create { session: String },
     Delete { grace: Option<u64> },
     LogCancelled,
 }
 
 /// The test's end.
-pub struct Fake {
-    pub link: Connection,
-    pub seen: mpsc::Receiver<Seen>,
+pub(crate) struct Fake {
+    pub(crate) link: Connection,
+    pub(crate) seen: mpsc::Receiver<Seen>,
     /// Creates wait until this is true.
-    pub open: watch::Sender<bool>,
+    pub(crate) open: watch::Sender<bool>,
     peer: Arc<Behaviour>,
 }
 
@@ -42,7 +42,7 @@ struct Behaviour {
 
 impl Fake {
     /// Dials, and waits until the hub lists it as ready.
-    pub async fn join(hub: &Served, name: &str) -> Self {
+    pub(crate) async fn join(hub: &Served, name: &str) -> Self {
         let (transport, _) = dial(&Dial::new(format!("ws://{}/ws", hub.addr), SUBPROTOCOL_PROTO))
             .await
             .unwrap();
@@ -88,12 +88,12 @@ impl Fake {
     }
 
     /// Creates fail like this.
-    pub fn refuse(&self, code: Code, word: &str, text: &str) {
+    pub(crate) fn refuse(&self, code: Code, word: &str, text: &str) {
         *self.peer.refuse.lock().unwrap() = Some(Status::new(code, word, text));
     }
 
     /// All containers of the pod run.
-    pub fn running(&self, pod: PodRef, containers: &[&str]) {
+    pub(crate) fn running(&self, pod: PodRef, containers: &[&str]) {
         let state = ContainerState {
             ready: true,
             started: true,
@@ -121,11 +121,12 @@ impl Fake {
             seq: 1,
             r#type: PodEventType::Started.into(),
             state: Some(state),
+            at: None,
         };
         assert!(self.link.send_event(event));
     }
 
-    pub async fn next_seen(&mut self) -> Seen {
+    pub(crate) async fn next_seen(&mut self) -> Seen {
         tokio::time::timeout(PATIENCE, self.seen.recv())
             .await
             .expect("the hub calls")
@@ -134,7 +135,7 @@ impl Fake {
 }
 
 /// Waits until something holds; looks whenever the hub tells a change.
-pub async fn wait_for(hub: &Served, holds: impl Fn() -> bool) {
+pub(crate) async fn wait_for(hub: &Served, holds: impl Fn() -> bool) {
     let (_, mut changes) = hub.hub.watch();
     let waiting = async {
         while !holds() {
