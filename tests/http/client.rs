@@ -20,27 +20,30 @@ use towline::{
 };
 
 /// Long enough for a busy machine; only a failing test waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A hub that serves until it is dropped.
-pub struct Served {
-    pub hub: Arc<Hub>,
-    pub addr: String,
+pub(crate) struct Served {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) addr: String,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
-pub async fn served() -> Served {
+pub(crate) async fn served() -> Served {
     Served::with(HubConfig::default(), HttpConfig::default(), Surface::ALL).await
 }
 
-pub async fn served_with_token(token: &str) -> Served {
-    let config = HttpConfig { token: Some(Token::new(token).unwrap()), ..HttpConfig::default() };
+pub(crate) async fn served_with_token(token: &str) -> Served {
+    let config = HttpConfig {
+        token: Some(Token::new(token).unwrap()),
+        ..HttpConfig::default()
+    };
     Served::with(HubConfig::default(), config, Surface::ALL).await
 }
 
 impl Served {
-    pub async fn with(hub: HubConfig, config: HttpConfig, surface: Surface) -> Self {
+    pub(crate) async fn with(hub: HubConfig, config: HttpConfig, surface: Surface) -> Self {
         let hub = Hub::new(hub).unwrap();
         let listener = Listener::bind("127.0.0.1:0", None).await.unwrap();
         let addr = listener.local_addr();
@@ -49,34 +52,62 @@ impl Served {
         let task = tokio::spawn(serve(listener, routes, async {
             let _ = stopped.await;
         }));
-        Self { hub, addr, stop: Some(stop), task }
+        Self {
+            hub,
+            addr,
+            stop: Some(stop),
+            task,
+        }
     }
 
     /// Begins the shutdown.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
     }
 
     /// Waits until the shutdown is over.
-    pub async fn stopped(&mut self) {
-        tokio::time::timeout(PATIENCE, &mut self.task).await.expect("serve ends").unwrap();
+    pub(crate) async fn stopped(&mut self) {
+        tokio::time::timeout(PATIENCE, &mut self.task)
+            .await
+            .expect("serve ends")
+            .unwrap();
     }
 
-    pub async fn open(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Response<Incoming> {
+    pub(crate) async fn open(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Response<Incoming> {
         let stream = TcpStream::connect(&self.addr).await.unwrap();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection.with_upgrades());
-        let mut request = Request::builder().method(method).uri(path).header("host", &self.addr);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", &self.addr);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body.into())).unwrap();
-        tokio::time::timeout(PATIENCE, sender.send_request(request)).await.expect("an answer").unwrap()
+        tokio::time::timeout(PATIENCE, sender.send_request(request))
+            .await
+            .expect("an answer")
+            .unwrap()
     }
 
-    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let (parts, body) = self.open(method, path, headers, body).await.into_parts();
-        let whole = tokio::time::timeout(PATIENCE, body.collect()).await.expect("a whole body");
+        let whole = tokio::time::timeout(PATIENCE, body.collect())
+            .await
+            .expect("a whole body");
         Answer {
             status: parts.status.as_u16(),
             headers: parts.headers,
@@ -84,12 +115,12 @@ impl Served {
         }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, &[], "").await
     }
 
     /// A link upgrade with these headers changed: an empty value leaves one out.
-    pub async fn dial(&self, changes: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn dial(&self, changes: &[(&str, &str)]) -> Answer {
         let mut headers = vec![
             ("connection", "Upgrade"),
             ("upgrade", "websocket"),
@@ -105,16 +136,26 @@ impl Served {
         }
         let response = self.open("GET", "/ws", &headers, "").await;
         let (parts, body) = response.into_parts();
-        let body = if parts.status == 101 { Bytes::new() } else { body.collect().await.unwrap().to_bytes() };
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        let body = if parts.status == 101 {
+            Bytes::new()
+        } else {
+            body.collect().await.unwrap().to_bytes()
+        };
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        }
     }
 
     /// Sends bytes as they are and reads until the hub closes.
-    pub async fn raw(&self, bytes: &[u8]) -> String {
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(&self.addr).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         let mut all = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut all)).await.expect("the end");
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut all))
+            .await
+            .expect("the end");
         let _ = read;
         String::from_utf8_lossy(&all).into_owned()
     }
@@ -122,30 +163,30 @@ impl Served {
 
 /// A whole answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: hyper::HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: hyper::HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
 
-pub const UID: &str = "6a2f41a3-c54c-4ce5-9d2e-7d0f6b1c0a11";
+pub(crate) const UID: &str = "6a2f41a3-c54c-4ce5-9d2e-7d0f6b1c0a11";
 
 /// A small pod with one container.
-pub fn pod() -> Value {
+pub(crate) fn pod() -> Value {
     json!({
         "metadata": {"name": "hello", "namespace": "demo", "uid": UID},
         "spec": {
@@ -155,12 +196,12 @@ pub fn pod() -> Value {
     })
 }
 
-pub fn create_body() -> String {
+pub(crate) fn create_body() -> String {
     json!({"pod": pod(), "configmaps": null, "secrets": null, "projectedvolumesmaps": null, "jobscriptURL": ""})
         .to_string()
 }
 
-pub fn logs_body(change: impl FnOnce(&mut Value)) -> String {
+pub(crate) fn logs_body(change: impl FnOnce(&mut Value)) -> String {
     let mut body = json!({
         "Namespace": "demo", "PodUID": UID, "PodName": "hello", "ContainerName": "main",
         "Opts": {"Tail": 0, "Bytes": 0, "Timestamps": false, "Follow": false, "Previous": false,
