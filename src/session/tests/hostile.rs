@@ -6,22 +6,46 @@ use crate::{
     code::{CloseCode, Code, reason},
     session::{Config, Event, Session, State},
     wire::{
-        CancelStream, Credit, Frame, GoAway, Ping, Response, StreamId, codec::encode_frame, decode_packet, frame::Body,
+        CancelStream, Credit, Frame, GoAway, Ping, Response, StreamId, codec::encode_frame, decode_packet,
+        frame::Body,
     },
 };
 
 fn frame(stream: u32, body: Body) -> Frame {
-    Frame { stream, body: Some(body) }
+    Frame {
+        stream,
+        body: Some(body),
+    }
 }
 
 #[test]
 fn an_unknown_kind_of_call_is_answered_unimplemented() {
     let mut pair = Pair::open();
-    pair.hub.handle_frame(Frame { stream: 1, body: None }, pair.now);
-    pair.hub.handle_frame(Frame { stream: 1, body: None }, pair.now);
+    pair.hub.handle_frame(
+        Frame {
+            stream: 1,
+            body: None,
+        },
+        pair.now,
+    );
+    pair.hub.handle_frame(
+        Frame {
+            stream: 1,
+            body: None,
+        },
+        pair.now,
+    );
     let packet = pair.hub.poll_packet().unwrap();
     let frames = decode_packet(packet, 1_000).unwrap();
-    let [Frame { stream: 1, body: Some(Body::Response(response)) }] = frames.as_slice() else { panic!("{frames:?}") };
+    let [
+        Frame {
+            stream: 1,
+            body: Some(Body::Response(response)),
+        },
+    ] = frames.as_slice()
+    else {
+        panic!("{frames:?}")
+    };
     assert_eq!(response.status.as_ref().unwrap().kind(), Code::Unimplemented);
 }
 
@@ -40,7 +64,13 @@ fn late_and_unknown_frames_are_ignored() {
     ] {
         pair.hub.handle_frame(frame(id.0, body), pair.now);
     }
-    pair.hub.handle_frame(Frame { stream: 0, body: None }, pair.now);
+    pair.hub.handle_frame(
+        Frame {
+            stream: 0,
+            body: None,
+        },
+        pair.now,
+    );
     pair.settle();
     assert!(pair.hub_events.is_empty());
     assert_eq!(pair.hub.stats().ignored, 5);
@@ -50,8 +80,10 @@ fn late_and_unknown_frames_are_ignored() {
 #[test]
 fn a_stream_id_used_again_breaks_the_protocol() {
     let mut pair = Pair::open();
-    pair.plugin.handle_frame(frame(4, Body::Request(status_request())), pair.now);
-    pair.plugin.handle_frame(frame(2, Body::Request(status_request())), pair.now);
+    pair.plugin
+        .handle_frame(frame(4, Body::Request(status_request())), pair.now);
+    pair.plugin
+        .handle_frame(frame(2, Body::Request(status_request())), pair.now);
     assert_eq!(pair.plugin.state(), State::Closed);
 }
 
@@ -59,24 +91,53 @@ fn a_stream_id_used_again_breaks_the_protocol() {
 fn a_call_on_the_wrong_stream_breaks_the_protocol() {
     for stream in [0, 3] {
         let mut pair = Pair::open();
-        pair.plugin.handle_frame(frame(stream, Body::Request(status_request())), pair.now);
+        pair.plugin
+            .handle_frame(frame(stream, Body::Request(status_request())), pair.now);
         let events: Vec<Event> = std::iter::from_fn(|| pair.plugin.poll_event()).collect();
-        assert!(matches!(events.last(), Some(Event::Closed { code: CloseCode::VIOLATION, .. })), "{events:?}");
+        assert!(
+            matches!(
+                events.last(),
+                Some(Event::Closed {
+                    code: CloseCode::VIOLATION,
+                    ..
+                })
+            ),
+            "{events:?}"
+        );
     }
 }
 
 #[test]
 fn calls_over_the_limit_are_refused_and_a_flood_that_reads_nothing_is_cut_off() {
-    let mut pair = Pair::with(Config { max_calls: 2, ..Config::default() }, &[]);
+    let mut pair = Pair::with(
+        Config {
+            max_calls: 2,
+            ..Config::default()
+        },
+        &[],
+    );
     for n in 1..=3 {
-        pair.plugin.handle_frame(frame(n * 2, Body::Request(status_request())), pair.now);
+        pair.plugin
+            .handle_frame(frame(n * 2, Body::Request(status_request())), pair.now);
     }
     let answer = decode_packet(pair.plugin.poll_packet().unwrap(), 10_000).unwrap();
-    let [Frame { stream: 6, body: Some(Body::Response(response)) }] = answer.as_slice() else { panic!() };
+    let [
+        Frame {
+            stream: 6,
+            body: Some(Body::Response(response)),
+        },
+    ] = answer.as_slice()
+    else {
+        panic!()
+    };
     let status = response.status.as_ref().unwrap();
-    assert_eq!((status.reason.as_str(), status.not_started), (reason::TOO_MANY_CALLS, true));
+    assert_eq!(
+        (status.reason.as_str(), status.not_started),
+        (reason::TOO_MANY_CALLS, true)
+    );
     for n in 4..5_000 {
-        pair.plugin.handle_frame(frame(n * 2, Body::Request(status_request())), pair.now);
+        pair.plugin
+            .handle_frame(frame(n * 2, Body::Request(status_request())), pair.now);
     }
     assert_eq!(pair.plugin.state(), State::Closed);
 }
@@ -86,25 +147,51 @@ fn a_log_without_enough_credit_for_one_chunk_is_refused() {
     let mut pair = Pair::open();
     let mut open = follow();
     open.credit = 10;
-    pair.plugin.handle_frame(frame(2, Body::StreamLogs(open)), pair.now);
+    pair.plugin
+        .handle_frame(frame(2, Body::StreamLogs(open)), pair.now);
     let answer = decode_packet(pair.plugin.poll_packet().unwrap(), 10_000).unwrap();
-    assert!(matches!(&answer[0].body, Some(Body::Response(r)) if r.status.as_ref().unwrap().kind() == Code::InvalidArgument));
+    assert!(
+        matches!(&answer[0].body, Some(Body::Response(r)) if r.status.as_ref().unwrap().kind() == Code::InvalidArgument)
+    );
 }
 
 #[test]
 fn garbage_and_giants_close_with_the_fitting_code() {
-    let mut pair = Pair::with(Config { max_message: 1_000, ..Config::default() }, &[]);
-    pair.hub.handle_packet(Bytes::from_static(b"\xff\xff\xff\xff"), pair.now);
-    assert!(matches!(pair.hub.poll_event(), Some(Event::Closed { code: CloseCode::INVALID, .. })));
+    let mut pair = Pair::with(
+        Config {
+            max_message: 1_000,
+            ..Config::default()
+        },
+        &[],
+    );
+    pair.hub
+        .handle_packet(Bytes::from_static(b"\xff\xff\xff\xff"), pair.now);
+    assert!(matches!(
+        pair.hub.poll_event(),
+        Some(Event::Closed {
+            code: CloseCode::INVALID,
+            ..
+        })
+    ));
     pair.plugin.handle_packet(vec![0; 1_001].into(), pair.now);
-    assert!(matches!(pair.plugin.poll_event(), Some(Event::Closed { code: CloseCode::TOO_BIG, .. })));
+    assert!(matches!(
+        pair.plugin.poll_event(),
+        Some(Event::Closed {
+            code: CloseCode::TOO_BIG,
+            ..
+        })
+    ));
 }
 
 #[test]
 fn a_small_message_that_inflates_beyond_the_limit_is_refused_from_its_header() {
     use prost::Message;
     let squeezed = zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap();
-    let bomb = crate::wire::Packet { frames: Vec::new(), zstd: squeezed.into() }.encode_to_vec();
+    let bomb = crate::wire::Packet {
+        frames: Vec::new(),
+        zstd: squeezed.into(),
+    }
+    .encode_to_vec();
     assert!(bomb.len() < 10_000);
     let refused = decode_packet(bomb.into(), 16 << 20).unwrap_err();
     assert!(matches!(refused, crate::wire::CodecError::TooLarge { size, .. } if size == 64 << 20));
@@ -113,7 +200,10 @@ fn a_small_message_that_inflates_beyond_the_limit_is_refused_from_its_header() {
 #[test]
 fn a_packet_of_too_many_frames_is_refused() {
     let many = Bytes::from(vec![0x0a, 0x00].repeat(crate::limits::MAX_FRAMES + 1));
-    assert_eq!(decode_packet(many, 1 << 20).unwrap_err(), crate::wire::CodecError::TooManyFrames);
+    assert_eq!(
+        decode_packet(many, 1 << 20).unwrap_err(),
+        crate::wire::CodecError::TooManyFrames
+    );
 }
 
 fn any_body() -> impl Strategy<Value = Body> {

@@ -11,7 +11,10 @@ use crate::{
 fn an_idle_link_lives_on_pings() {
     let mut pair = Pair::open();
     pair.pass(Duration::from_secs(3600));
-    assert_eq!((pair.hub.state(), pair.plugin.state()), (State::Open, State::Open));
+    assert_eq!(
+        (pair.hub.state(), pair.plugin.state()),
+        (State::Open, State::Open)
+    );
     assert!(pair.hub.stats().frames_out >= 3600 / 20);
 }
 
@@ -34,7 +37,16 @@ fn a_call_unanswered_is_probed_and_a_dead_peer_is_lost_in_twenty_seconds() {
     pair.up = false;
     pair.pass(limits::CALL_PROBE + limits::PING_TIMEOUT + Duration::from_secs(1));
     let last = pair.hub_events.last();
-    assert!(matches!(last, Some(Event::Closed { code: CloseCode::IDLE, .. })), "{last:?}");
+    assert!(
+        matches!(
+            last,
+            Some(Event::Closed {
+                code: CloseCode::IDLE,
+                ..
+            })
+        ),
+        "{last:?}"
+    );
 }
 
 #[test]

@@ -7,7 +7,13 @@ use crate::{
 };
 
 fn end() -> Response {
-    Response { status: None, result: Some(response::Result::LogsEnd(LogsEnd { eof: true, ..LogsEnd::default() })) }
+    Response {
+        status: None,
+        result: Some(response::Result::LogsEnd(LogsEnd {
+            eof: true,
+            ..LogsEnd::default()
+        })),
+    }
 }
 
 /// Sends chunks of `len` until the stream is full; gives how many were taken.
@@ -26,7 +32,10 @@ fn a_reader_that_takes_nothing_pauses_its_own_stream_only() {
     let slow = pair.logs();
     let fast = pair.logs();
     let taken = fill(&mut pair, slow, 10_000);
-    assert_eq!(taken as u64, limits::LOG_CREDIT / (10_000 + limits::CHUNK_OVERHEAD));
+    assert_eq!(
+        taken as u64,
+        limits::LOG_CREDIT / (10_000 + limits::CHUNK_OVERHEAD)
+    );
     assert_eq!(pair.plugin.send_chunk(fast, chunk(0, 10_000)), Offer::Taken);
     let call = pair.call();
     pair.plugin.respond(call, Response::default());
@@ -37,15 +46,25 @@ fn a_reader_that_takes_nothing_pauses_its_own_stream_only() {
         pair.hub.consumed(slow, 10_000 + limits::CHUNK_OVERHEAD);
     }
     pair.settle();
-    assert!(pair.plugin_events.iter().any(|e| matches!(e, Event::Writable(id) if *id == slow)));
-    assert!(fill(&mut pair, slow, 10_000) > taken, "a stream that flows has a larger window");
+    assert!(
+        pair.plugin_events
+            .iter()
+            .any(|e| matches!(e, Event::Writable(id) if *id == slow))
+    );
+    assert!(
+        fill(&mut pair, slow, 10_000) > taken,
+        "a stream that flows has a larger window"
+    );
 }
 
 #[test]
 fn empty_chunks_are_not_free() {
     let mut pair = Pair::open();
     let id = pair.logs();
-    assert_eq!(fill(&mut pair, id, 0) as u64, limits::LOG_CREDIT / limits::CHUNK_OVERHEAD);
+    assert_eq!(
+        fill(&mut pair, id, 0) as u64,
+        limits::LOG_CREDIT / limits::CHUNK_OVERHEAD
+    );
 }
 
 #[test]
@@ -103,11 +122,19 @@ fn a_cancelled_log_drops_what_was_queued_and_frees_its_slot() {
     pair.hub.cancel(id, pair.now);
     let cancel = pair.hub.poll_packet().unwrap();
     pair.plugin.handle_packet(cancel, pair.now);
-    assert!(matches!(pair.plugin.poll_event(), Some(Event::StreamLogs(..) | Event::Cancelled(_))));
+    assert!(matches!(
+        pair.plugin.poll_event(),
+        Some(Event::StreamLogs(..) | Event::Cancelled(_))
+    ));
     assert_eq!(pair.plugin.send_chunk(id, chunk(100, 1)), Offer::Gone);
     pair.plugin.respond(id, end());
     pair.settle();
-    assert!(!pair.hub_events.iter().any(|e| matches!(e, Event::LogChunk(..) | Event::Response(..))));
+    assert!(
+        !pair
+            .hub_events
+            .iter()
+            .any(|e| matches!(e, Event::LogChunk(..) | Event::Response(..)))
+    );
     pair.assert_at_rest();
 }
 
@@ -117,14 +144,20 @@ fn more_than_the_credit_ends_that_stream_only() {
     let id = pair.logs();
     let other = pair.call();
     for _ in 0..5 {
-        let frame = Frame { stream: id.0, body: Some(Body::LogChunk(chunk(0, 60_000))) };
+        let frame = Frame {
+            stream: id.0,
+            body: Some(Body::LogChunk(chunk(0, 60_000))),
+        };
         pair.hub.handle_frame(frame, pair.now);
     }
     pair.settle();
     let ended = pair.responses();
     assert_eq!(ended.len(), 1);
     let status = ended[0].1.status.as_ref().unwrap();
-    assert_eq!((status.kind(), status.reason.as_str()), (Code::Internal, reason::FLOW_VIOLATION));
+    assert_eq!(
+        (status.kind(), status.reason.as_str()),
+        (Code::Internal, reason::FLOW_VIOLATION)
+    );
     assert_eq!(pair.hub.stats().flow_violations, 1);
     pair.plugin.respond(other, Response::default());
     pair.settle();
@@ -134,17 +167,32 @@ fn more_than_the_credit_ends_that_stream_only() {
 #[test]
 fn without_flow_control_only_bounded_requests_are_sent() {
     let mut pair = Pair::with(crate::session::Config::default(), &[]);
-    assert_eq!(pair.hub.open_logs(follow(), pair.now).unwrap_err().kind(), Code::Unimplemented);
+    assert_eq!(
+        pair.hub.open_logs(follow(), pair.now).unwrap_err().kind(),
+        Code::Unimplemented
+    );
     let mut bounded = follow();
-    bounded.options = Some(LogOptions { limit_bytes: Some(1 << 20), ..LogOptions::default() });
+    bounded.options = Some(LogOptions {
+        limit_bytes: Some(1 << 20),
+        ..LogOptions::default()
+    });
     bounded.start = Some(crate::wire::LogPosition::default());
     let id = pair.hub.open_logs(bounded, pair.now).unwrap();
     pair.settle();
     for n in 0..20 {
-        assert_eq!(pair.plugin.send_chunk(id, chunk(n * 50_000, 50_000)), Offer::Taken);
+        assert_eq!(
+            pair.plugin.send_chunk(id, chunk(n * 50_000, 50_000)),
+            Offer::Taken
+        );
         pair.settle();
     }
-    assert_eq!(pair.hub_events.iter().filter(|e| matches!(e, Event::LogChunk(..))).count(), 20);
+    assert_eq!(
+        pair.hub_events
+            .iter()
+            .filter(|e| matches!(e, Event::LogChunk(..)))
+            .count(),
+        20
+    );
 }
 
 #[test]

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use crate::{
     session::{Config, Event, Session, State},
     wire::{
-        CreatePod, GetStatus, LogChunk, LogPosition, PodRef, Register, Request, Response, StreamId, StreamLogs, Welcome,
-        feature, request::Op,
+        CreatePod, GetStatus, LogChunk, LogPosition, PodRef, Register, Request, Response, StreamId,
+        StreamLogs, Welcome, feature, request::Op,
     },
 };
 
@@ -41,12 +41,24 @@ impl Pair {
     pub(super) fn with(config: Config, features: &[&str]) -> Self {
         let mut pair = Self::unregistered(config);
         pair.settle();
-        let Some(Event::Register(_)) = pair.hub_events.pop() else { panic!("no Register") };
+        let Some(Event::Register(_)) = pair.hub_events.pop() else {
+            panic!("no Register")
+        };
         let features = features.iter().map(|f| (*f).to_owned()).collect();
-        pair.hub.welcome(Welcome { session: "s".into(), features, ..Welcome::default() }, pair.now);
+        pair.hub.welcome(
+            Welcome {
+                session: "s".into(),
+                features,
+                ..Welcome::default()
+            },
+            pair.now,
+        );
         pair.settle();
         assert!(matches!(pair.plugin_events.pop(), Some(Event::Welcome(_))));
-        assert_eq!((pair.hub.state(), pair.plugin.state()), (State::Open, State::Open));
+        assert_eq!(
+            (pair.hub.state(), pair.plugin.state()),
+            (State::Open, State::Open)
+        );
         pair
     }
 
@@ -70,8 +82,10 @@ impl Pair {
                     self.plugin.handle_packet(packet, self.now);
                 }
             }
-            self.hub_events.extend(std::iter::from_fn(|| self.hub.poll_event()));
-            self.plugin_events.extend(std::iter::from_fn(|| self.plugin.poll_event()));
+            self.hub_events
+                .extend(std::iter::from_fn(|| self.hub.poll_event()));
+            self.plugin_events
+                .extend(std::iter::from_fn(|| self.plugin.poll_event()));
             if !moved {
                 return;
             }
@@ -83,7 +97,10 @@ impl Pair {
         let until = self.now + time;
         self.settle();
         loop {
-            let next = [self.hub.poll_timeout(), self.plugin.poll_timeout()].into_iter().flatten().min();
+            let next = [self.hub.poll_timeout(), self.plugin.poll_timeout()]
+                .into_iter()
+                .flatten()
+                .min();
             match next {
                 Some(at) if at <= until => {
                     self.now = self.now.max(at);
@@ -133,20 +150,40 @@ impl Pair {
 }
 
 pub(super) fn register() -> Register {
-    Register { plugin: "p1".into(), instance: "i1".into(), ..Register::default() }
+    Register {
+        plugin: "p1".into(),
+        instance: "i1".into(),
+        ..Register::default()
+    }
 }
 
 pub(super) fn status_request() -> Request {
-    Request { op: Some(Op::GetStatus(GetStatus { all: true, ..GetStatus::default() })), ..Request::default() }
+    Request {
+        op: Some(Op::GetStatus(GetStatus {
+            all: true,
+            ..GetStatus::default()
+        })),
+        ..Request::default()
+    }
 }
 
 pub(super) fn create_request(payload: usize) -> Request {
-    let create = CreatePod { pod: Some(PodRef::new("u", "ns", "n")), payload: vec![7; payload].into() };
-    Request { op: Some(Op::CreatePod(create)), sensitive: true, ..Request::default() }
+    let create = CreatePod {
+        pod: Some(PodRef::new("u", "ns", "n")),
+        payload: vec![7; payload].into(),
+    };
+    Request {
+        op: Some(Op::CreatePod(create)),
+        sensitive: true,
+        ..Request::default()
+    }
 }
 
 pub(super) fn follow() -> StreamLogs {
-    StreamLogs { container: "main".into(), ..StreamLogs::default() }
+    StreamLogs {
+        container: "main".into(),
+        ..StreamLogs::default()
+    }
 }
 
 pub(super) fn chunk(offset: u64, len: usize) -> LogChunk {
