@@ -11,7 +11,7 @@
 //! ```
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -72,6 +72,8 @@ pub struct Plugin<H> {
     /// Whether the handler has kept its [`Events`].
     pushes: Weak<()>,
     state: watch::Sender<LinkState>,
+    /// When a shutdown takes effect though something still runs: one grace for all of it.
+    stop_at: OnceLock<Instant>,
 }
 
 /// How a try to be linked ended.
@@ -97,6 +99,7 @@ impl<H: Handler> Plugin<H> {
             feed,
             pushes,
             state: watch::Sender::new(LinkState::Idle),
+            stop_at: OnceLock::new(),
         }
     }
 
@@ -146,7 +149,7 @@ impl<H: Handler> Plugin<H> {
                 () = tokio::time::sleep(delay) => {}
             }
         }
-        self.creates.stop(Instant::now() + self.config.drain_grace).await;
+        self.creates.stop(self.stop_at()).await;
         self.enter(LinkState::Closed);
         tracing::info!(plugin = %self.config.name, "the plugin has stopped");
         Ok(())
@@ -238,7 +241,7 @@ impl<H: Handler> Plugin<H> {
                 ended = connection.ended() => return ended,
                 () = shutdown.cancelled(), if !stopping => {
                     stopping = true;
-                    deadline = Some(Instant::now() + self.config.drain_grace + CLOSE_WAIT);
+                    deadline = Some(self.stop_at() + CLOSE_WAIT);
                     self.enter(LinkState::Draining);
                     tracing::info!(grace = ?self.config.drain_grace, "stopping: open calls may finish");
                     let grace = self.config.drain_grace;
@@ -353,6 +356,12 @@ impl<H: Handler> Plugin<H> {
             labels: self.config.labels.clone().into_iter().collect(),
             node_status: Some(node),
         }
+    }
+
+    fn stop_at(&self) -> Instant {
+        *self
+            .stop_at
+            .get_or_init(|| Instant::now() + self.config.drain_grace)
     }
 
     fn enter(&self, state: LinkState) {
