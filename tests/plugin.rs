@@ -371,7 +371,7 @@ async fn nothing_but_register_is_sent_before_welcome() {
     play.pods.push("u2", 2);
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(play.events.is_empty());
-    let outbox = accepted.register.outbox.clone().unwrap();
+    let outbox = accepted.register.outbox.unwrap();
     assert_eq!((outbox.oldest_seq, outbox.next_seq), (1, 2));
     play.welcome(accepted, EventAck::default());
     assert_eq!(play.event().await, (1, "1".to_owned()));

@@ -300,7 +300,7 @@ impl<H: Handler> Plugin<H> {
         let mut kept = self.feed.lock();
         if kept
             .outbox
-            .resume(welcome.applied.clone().unwrap_or_default(), max_unacked)
+            .resume(welcome.applied.unwrap_or_default(), max_unacked)
             == Resumed::Behind
         {
             kept.outbox.renew(random_epoch());
