@@ -25,15 +25,16 @@ use super::{
     ConfigError, Dialer, Events, Handler, PluginConfig,
     backoff::Backoff,
     creates::Creates,
-    dial::{HubDialer, error_chain},
+    dial::HubDialer,
     feed::{Feed, random_epoch},
     guard,
+    lost::{Lost, printable},
     outbox::{Outbox, Resumed},
     serve::Serve,
 };
 use crate::{
-    code::{CloseCode, Reconnect},
-    connection::{self, Connection, Ended, HandshakeError},
+    code::CloseCode,
+    connection::{self, Connection, Ended},
     limits,
     wire::{Limits, NodeStatus, Register, Role, Welcome, feature},
 };
@@ -74,15 +75,6 @@ pub struct Plugin<H> {
     state: watch::Sender<LinkState>,
     /// When a shutdown takes effect though something still runs: one grace for all of it.
     stop_at: OnceLock<Instant>,
-}
-
-/// How a try to be linked ended.
-struct Lost {
-    /// How long the link was good; zero when it never was.
-    lived: Duration,
-    why: String,
-    reconnect: Reconnect,
-    retry_after: Duration,
 }
 
 impl<H: Handler> Plugin<H> {
@@ -192,13 +184,7 @@ impl<H: Handler> Plugin<H> {
         if shutdown.is_cancelled() {
             return None;
         }
-        Some(Lost {
-            // A link that was up has lived, also one that broke in the same instant.
-            lived: since.elapsed().max(Duration::from_millis(1)),
-            why: describe(&ended),
-            reconnect: ended.code.reconnect(),
-            retry_after: ended.retry_after,
-        })
+        Some(Lost::ended(&ended, since.elapsed()))
     }
 
     /// Dials, asks the node at the same time, and registers.
@@ -370,43 +356,6 @@ impl<H: Handler> Plugin<H> {
     }
 }
 
-impl Lost {
-    fn failed(why: impl Into<String>) -> Self {
-        Self {
-            lived: Duration::ZERO,
-            why: why.into(),
-            reconnect: Reconnect::Backoff,
-            retry_after: Duration::ZERO,
-        }
-    }
-}
-
-impl From<super::DialFailure> for Lost {
-    fn from(failure: super::DialFailure) -> Self {
-        Self {
-            reconnect: failure.reconnect,
-            retry_after: failure.retry_after,
-            ..Self::failed(failure.message)
-        }
-    }
-}
-
-impl From<HandshakeError> for Lost {
-    fn from(error: HandshakeError) -> Self {
-        let lost = Self::failed(error_chain(&error));
-        match error {
-            HandshakeError::Refused {
-                code, retry_after, ..
-            } => Self {
-                reconnect: code.reconnect(),
-                retry_after,
-                ..lost
-            },
-            _ => lost,
-        }
-    }
-}
-
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -429,36 +378,4 @@ fn max_message(welcome: &Welcome) -> usize {
             .unwrap_or(usize::MAX)
             .min(limits::MAX_MESSAGE),
     }
-}
-
-fn describe(ended: &Ended) -> String {
-    let who = if ended.by_peer {
-        "closed by the hub"
-    } else {
-        "ended"
-    };
-    if ended.reason.is_empty() {
-        format!("{who} with {}", ended.code)
-    } else {
-        format!("{who} with {}: {}", ended.code, ended.reason)
-    }
-}
-
-/// A text of the other side, fit for a terminal: escaped and at most 256 bytes.
-fn printable(text: &str) -> String {
-    let mut shown = String::new();
-    for piece in text.chars().map(|c| {
-        if c.is_control() {
-            c.escape_default().to_string()
-        } else {
-            c.to_string()
-        }
-    }) {
-        if shown.len() + piece.len() > 256 - '…'.len_utf8() {
-            shown.push('…');
-            break;
-        }
-        shown.push_str(&piece);
-    }
-    shown
 }
