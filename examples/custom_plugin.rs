@@ -34,8 +34,6 @@ impl Handler for Shell {
 
 #[tokio::main]
 async fn main() -> Result<(), ConfigError> {
-    let config = PluginConfig::new("ws://127.0.0.1:3000", "shell");
-    Plugin::new(config, Shell::default())
-        .run(CancellationToken::new())
-        .await
+    let plugin = Plugin::new(PluginConfig::new("ws://127.0.0.1:3000", "sh"), Shell::default());
+    plugin.run(CancellationToken::new()).await
 }

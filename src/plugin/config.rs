@@ -214,3 +214,59 @@ fn check_range(key: &'static str, value: Duration, min: Duration, max: Duration)
         format!("between {min:?} and {max:?}"),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn error(change: impl FnOnce(&mut PluginConfig)) -> String {
+        let mut config = PluginConfig::new("ws://127.0.0.1:3000/ws", "site-1");
+        config.check().unwrap();
+        change(&mut config);
+        config.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_cannot_be_right_is_named_with_its_value_and_bound() {
+        let name = error(|config| config.name = "Site_1".to_owned());
+        assert_eq!(
+            name,
+            "name is \"Site_1\": it must be an RFC 1123 label: 1 to 63 of a-z, 0-9 and '-', not '-' at either end"
+        );
+        let min = error(|config| config.reconnect_max = Duration::from_millis(500));
+        assert_eq!(min, "reconnect_max is \"500ms\": it must be between 1s and 600s");
+        assert!(error(|config| config.hub = "127.0.0.1:3000".to_owned()).starts_with("hub is "));
+        assert!(error(|config| config.kind = "two words".to_owned()).starts_with("kind is \"two words\""));
+        assert!(
+            error(|config| config.node_timeout = Duration::from_secs(60))
+                .starts_with("node_timeout is \"60s\"")
+        );
+        let labels =
+            error(|config| config.labels = (0..65).map(|i| (i.to_string(), String::new())).collect());
+        assert_eq!(labels, "labels is \"65 labels\": it must be at most 64 labels");
+        assert!(error(|config| config.instance = String::new()).starts_with("instance is \"\""));
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let both = error(|config| {
+            config.token = Some("hunter2".to_owned());
+            config.token_file = Some("/etc/token".into());
+        });
+        let bad = error(|config| config.token = Some("hunter2 ".to_owned()));
+        let mut config = PluginConfig::new("ws://hub", "a");
+        config.token = Some("hunter2".to_owned());
+        for text in [both, bad, format!("{config:?}")] {
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_process_is_an_instance_of_its_own() {
+        let config = || PluginConfig::new("ws://hub", "a");
+        assert_ne!(config().instance, config().instance);
+        assert_ne!(config().jobs_epoch, config().jobs_epoch);
+    }
+}

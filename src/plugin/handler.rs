@@ -78,7 +78,14 @@ pub struct LogRequest {
 /// A plugin's own work: five calls, each answered once.
 ///
 /// Calls run at the same time. A future is dropped when its caller has gone: work that must be finished
-/// belongs into a task of its own.
+/// belongs into a task of its own. A create is the exception: once begun it runs to its end, creates of one pod
+/// never run at the same time, and a job that was named is remembered while the process lives.
+///
+/// # Examples
+/// `examples/custom_plugin.rs`:
+/// ```no_run
+#[doc = include_str!("../../examples/custom_plugin.rs")]
+/// ```
 pub trait Handler: Send + Sync + 'static {
     /// Starts a pod. Idempotent by uid: a second create answers the first one's job with `existed`.
     fn create(&self, create: Create) -> impl Future<Output = Result<Created, Status>> + Send;

@@ -10,6 +10,7 @@ mod dial;
 mod feed;
 mod guard;
 mod handler;
+mod lost;
 pub mod outbox;
 mod requests;
 mod runtime;

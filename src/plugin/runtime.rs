@@ -11,7 +11,7 @@
 //! ```
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -25,15 +25,16 @@ use super::{
     ConfigError, Dialer, Events, Handler, PluginConfig,
     backoff::Backoff,
     creates::Creates,
-    dial::{HubDialer, error_chain},
+    dial::HubDialer,
     feed::{Feed, random_epoch},
     guard,
+    lost::{Lost, printable},
     outbox::{Outbox, Resumed},
     serve::Serve,
 };
 use crate::{
-    code::{CloseCode, Reconnect},
-    connection::{self, Connection, Ended, HandshakeError},
+    code::CloseCode,
+    connection::{self, Connection, Ended},
     limits,
     wire::{Limits, NodeStatus, Register, Role, Welcome, feature},
 };
@@ -72,15 +73,8 @@ pub struct Plugin<H> {
     /// Whether the handler has kept its [`Events`].
     pushes: Weak<()>,
     state: watch::Sender<LinkState>,
-}
-
-/// How a try to be linked ended.
-struct Lost {
-    /// How long the link was good; zero when it never was.
-    lived: Duration,
-    why: String,
-    reconnect: Reconnect,
-    retry_after: Duration,
+    /// When a shutdown takes effect though something still runs: one grace for all of it.
+    stop_at: OnceLock<Instant>,
 }
 
 impl<H: Handler> Plugin<H> {
@@ -97,6 +91,7 @@ impl<H: Handler> Plugin<H> {
             feed,
             pushes,
             state: watch::Sender::new(LinkState::Idle),
+            stop_at: OnceLock::new(),
         }
     }
 
@@ -146,7 +141,7 @@ impl<H: Handler> Plugin<H> {
                 () = tokio::time::sleep(delay) => {}
             }
         }
-        self.creates.stop(Instant::now() + self.config.drain_grace).await;
+        self.creates.stop(self.stop_at()).await;
         self.enter(LinkState::Closed);
         tracing::info!(plugin = %self.config.name, "the plugin has stopped");
         Ok(())
@@ -189,13 +184,7 @@ impl<H: Handler> Plugin<H> {
         if shutdown.is_cancelled() {
             return None;
         }
-        Some(Lost {
-            // A link that was up has lived, also one that broke in the same instant.
-            lived: since.elapsed().max(Duration::from_millis(1)),
-            why: describe(&ended),
-            reconnect: ended.code.reconnect(),
-            retry_after: ended.retry_after,
-        })
+        Some(Lost::ended(&ended, since.elapsed()))
     }
 
     /// Dials, asks the node at the same time, and registers.
@@ -238,7 +227,7 @@ impl<H: Handler> Plugin<H> {
                 ended = connection.ended() => return ended,
                 () = shutdown.cancelled(), if !stopping => {
                     stopping = true;
-                    deadline = Some(Instant::now() + self.config.drain_grace + CLOSE_WAIT);
+                    deadline = Some(self.stop_at() + CLOSE_WAIT);
                     self.enter(LinkState::Draining);
                     tracing::info!(grace = ?self.config.drain_grace, "stopping: open calls may finish");
                     let grace = self.config.drain_grace;
@@ -297,7 +286,7 @@ impl<H: Handler> Plugin<H> {
         let mut kept = self.feed.lock();
         if kept
             .outbox
-            .resume(welcome.applied.clone().unwrap_or_default(), max_unacked)
+            .resume(welcome.applied.unwrap_or_default(), max_unacked)
             == Resumed::Behind
         {
             kept.outbox.renew(random_epoch());
@@ -355,46 +344,15 @@ impl<H: Handler> Plugin<H> {
         }
     }
 
+    fn stop_at(&self) -> Instant {
+        *self
+            .stop_at
+            .get_or_init(|| Instant::now() + self.config.drain_grace)
+    }
+
     fn enter(&self, state: LinkState) {
         tracing::debug!(?state, "link");
         self.state.send_replace(state);
-    }
-}
-
-impl Lost {
-    fn failed(why: impl Into<String>) -> Self {
-        Self {
-            lived: Duration::ZERO,
-            why: why.into(),
-            reconnect: Reconnect::Backoff,
-            retry_after: Duration::ZERO,
-        }
-    }
-}
-
-impl From<super::DialFailure> for Lost {
-    fn from(failure: super::DialFailure) -> Self {
-        Self {
-            reconnect: failure.reconnect,
-            retry_after: failure.retry_after,
-            ..Self::failed(failure.message)
-        }
-    }
-}
-
-impl From<HandshakeError> for Lost {
-    fn from(error: HandshakeError) -> Self {
-        let lost = Self::failed(error_chain(&error));
-        match error {
-            HandshakeError::Refused {
-                code, retry_after, ..
-            } => Self {
-                reconnect: code.reconnect(),
-                retry_after,
-                ..lost
-            },
-            _ => lost,
-        }
     }
 }
 
@@ -420,36 +378,4 @@ fn max_message(welcome: &Welcome) -> usize {
             .unwrap_or(usize::MAX)
             .min(limits::MAX_MESSAGE),
     }
-}
-
-fn describe(ended: &Ended) -> String {
-    let who = if ended.by_peer {
-        "closed by the hub"
-    } else {
-        "ended"
-    };
-    if ended.reason.is_empty() {
-        format!("{who} with {}", ended.code)
-    } else {
-        format!("{who} with {}: {}", ended.code, ended.reason)
-    }
-}
-
-/// A text of the other side, fit for a terminal: escaped and at most 256 bytes.
-fn printable(text: &str) -> String {
-    let mut shown = String::new();
-    for piece in text.chars().map(|c| {
-        if c.is_control() {
-            c.escape_default().to_string()
-        } else {
-            c.to_string()
-        }
-    }) {
-        if shown.len() + piece.len() > 256 - '…'.len_utf8() {
-            shown.push('…');
-            break;
-        }
-        shown.push_str(&piece);
-    }
-    shown
 }
