@@ -1,0 +1,87 @@
+//! Settings of a hub, and what comes with each call and link.
+
+use std::time::Duration;
+
+use crate::limits;
+
+/// Settings of a hub, validated by [`Hub::new`](super::Hub::new).
+#[derive(Debug, Clone)]
+pub struct HubConfig {
+    /// How long a create waits for an absent plugin.
+    pub create_hold: Duration,
+    /// How long ping stays good after a plugin was lost.
+    pub ping_grace: Duration,
+    /// How long a log viewer stays open without its plugin.
+    pub log_hold: Duration,
+    /// What a delete for an absent plugin does.
+    pub delete_when_offline: DeleteWhenOffline,
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            create_hold: limits::CREATE_HOLD,
+            ping_grace: limits::PING_GRACE,
+            log_hold: limits::LOG_HOLD,
+            delete_when_offline: DeleteWhenOffline::Durable,
+        }
+    }
+}
+
+impl HubConfig {
+    pub(super) fn validate(&self) -> Result<(), String> {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let bounds = [
+            ("create_hold", self.create_hold, limits::CREATE_TIMEOUT),
+            ("ping_grace", self.ping_grace, HOUR),
+            ("log_hold", self.log_hold, HOUR),
+        ];
+        match bounds.iter().find(|(_, value, most)| value > most) {
+            None => Ok(()),
+            Some((name, value, most)) => Err(format!("{name} is {value:?}; at most {most:?}")),
+        }
+    }
+}
+
+/// What a delete for an absent plugin does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeleteWhenOffline {
+    /// Keep it, answer success, replay it when the plugin is back.
+    Durable,
+    /// Refuse with UNAVAILABLE.
+    Refuse,
+}
+
+/// Call metadata of one REST call.
+#[derive(Debug, Clone, Default)]
+pub struct CallMeta {
+    /// InterLink-Http-Session; never empty.
+    pub session: String,
+    /// W3C traceparent, if the caller sent one.
+    pub traceparent: Option<String>,
+}
+
+/// Who dialled, from `auth` before the upgrade.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Which plugin names it may use; None = any.
+    pub plugin: Option<String>,
+    /// Peer address for people.
+    pub remote: String,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_hold_beyond_the_deadline_of_a_create_is_refused_by_name() {
+        let config = HubConfig {
+            create_hold: Duration::from_secs(200),
+            ..HubConfig::default()
+        };
+        assert!(config.validate().unwrap_err().starts_with("create_hold is 200s"));
+        assert!(HubConfig::default().validate().is_ok());
+    }
+}

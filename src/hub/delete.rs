@@ -1,0 +1,215 @@
+//! How a delete gets through, at once or when the plugin is back.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    CallMeta, DeleteWhenOffline, Hub,
+    calls::{Entered, Flight, PendingDelete, request},
+    placement::{Wish, place},
+    pods::Applied,
+    registry::Route,
+    watch::Change,
+};
+use crate::{
+    code::{Code, reason},
+    interlink::CreateStruct,
+    limits,
+    wire::{DeletePod, Status, request::Op, response},
+};
+
+/// A delete and what the request says about the place.
+#[derive(Debug)]
+pub(crate) struct OldPod {
+    pub(crate) delete: PendingDelete,
+    pub(crate) scope: Option<String>,
+    pub(crate) annotation: Option<String>,
+    pub(crate) node_name: Option<String>,
+    pub(crate) meta: CallMeta,
+}
+
+impl Hub {
+    /// Joins the delete of this uid, or starts it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not end the delete.
+    pub(crate) async fn delete_once(self: &Arc<Self>, old: OldPod) -> Result<(), Status> {
+        let uid = old.delete.pod.uid.clone();
+        // Found before a create under way is cancelled, for that forgets the pod.
+        let owner = self.owner(&old);
+        let (entered, create) = self.calls.enter_delete(&uid)?;
+        let flight = match entered {
+            Entered::Running(flight) => flight,
+            Entered::New(flight) => {
+                let (hub, task) = (self.clone(), flight.clone());
+                tokio::spawn(async move {
+                    let mut guard = Landing {
+                        hub: &hub,
+                        uid: &old.delete.pod.uid,
+                        flight: &task,
+                        result: None,
+                    };
+                    guard.result = Some(hub.fly_delete(&old, owner, create).await);
+                });
+                flight
+            }
+        };
+        flight.result().await
+    }
+
+    async fn fly_delete(
+        &self,
+        old: &OldPod,
+        owner: Result<Option<String>, Status>,
+        create: Option<Arc<Flight<CreateStruct>>>,
+    ) -> Result<(), Status> {
+        let deadline = Instant::now() + limits::DELETE_TIMEOUT;
+        let mut late = false;
+        if let Some(create) = create {
+            create.cancel_unsent();
+            late = timeout_at(deadline, create.result()).await.is_err();
+        }
+        let Some(plugin) = owner? else { return Ok(()) };
+        let route = self.registry.route(&plugin).filter(|_| !late);
+        let status = match route {
+            None => self.registry.absence(&plugin),
+            Some(route) => match self
+                .send_delete(&route, &plugin, &old.delete, Some(&old.meta), deadline)
+                .await
+            {
+                Ok(()) => return Ok(()),
+                Err(status) => status,
+            },
+        };
+        let away = matches!(
+            status.kind(),
+            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled
+        );
+        if away && self.config.delete_when_offline == DeleteWhenOffline::Durable {
+            return self.keep_delete(&plugin, old.delete.clone());
+        }
+        Err(status)
+    }
+
+    /// One delete at the plugin. A pod that it does not have counts as deleted.
+    pub(crate) async fn send_delete(
+        &self,
+        route: &Route,
+        plugin: &str,
+        delete: &PendingDelete,
+        meta: Option<&CallMeta>,
+        deadline: Instant,
+    ) -> Result<(), Status> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let op = Op::DeletePod(DeletePod {
+                pod: Some(delete.pod.clone()),
+                grace_seconds: delete.grace_seconds,
+                pod_json: delete.pod_json.clone(),
+            });
+            let mut request = request(op, format!("delete/{}", delete.pod.uid), meta);
+            request.attempt = attempt;
+            let existed = match self.call(route, "delete", request, deadline).await {
+                Ok(response) => match response.result {
+                    Some(response::Result::DeletePod(deleted)) => deleted.existed,
+                    _ => true,
+                },
+                Err(status) if status.kind() == Code::NotFound => false,
+                Err(status) if attempt == 1 && matches!(status.kind(), Code::Internal | Code::DataLoss) => {
+                    continue;
+                }
+                Err(status) => return Err(status),
+            };
+            self.confirm_delete(plugin, &delete.pod.uid, existed);
+            return Ok(());
+        }
+    }
+
+    /// Keeps a delete for an absent plugin; in memory, which is said once.
+    pub(crate) fn keep_delete(&self, plugin: &str, delete: PendingDelete) -> Result<(), Status> {
+        self.calls.keep(plugin, delete)?;
+        self.count_pending();
+        if !self
+            .warned_pending
+            .swap(true, std::sync::atomic::Ordering::Relaxed)
+        {
+            tracing::warn!(
+                plugin,
+                "a delete is kept in memory for an absent plugin; a restart of the hub loses such deletes"
+            );
+        }
+        Ok(())
+    }
+
+    fn confirm_delete(&self, plugin: &str, uid: &str, existed: bool) {
+        self.calls.confirmed(plugin, uid);
+        self.count_pending();
+        let before = self.pod_view(uid);
+        let applied = self.change_pods(|pods| {
+            let owned = pods.get(uid).is_some_and(|entry| entry.plugin == plugin);
+            if owned {
+                pods.deleted(uid, existed)
+            } else {
+                Applied::Unchanged
+            }
+        });
+        match applied {
+            Applied::Removed => self.publish_gone(before),
+            Applied::Changed => self.publish_pod(uid, Change::Modified),
+            _ => {}
+        }
+    }
+
+    /// Who has the pod. None: nobody has it for sure, so there is nothing to delete.
+    fn owner(&self, old: &OldPod) -> Result<Option<String>, Status> {
+        let pod = &old.delete.pod;
+        let known = self.read_pods(|pods| pods.get(&pod.uid).map(|entry| entry.plugin.clone()));
+        match (known, &old.scope) {
+            (Some(owner), Some(scope)) if owner != *scope => Err(Status::new(
+                Code::NotFound,
+                reason::POD_NOT_FOUND,
+                format!("pod {pod} belongs to plugin {owner}, not to {scope}"),
+            )),
+            (Some(owner), _) => Ok(Some(owner)),
+            (None, _) => {
+                let wish = Wish {
+                    scope: old.scope.as_deref(),
+                    annotation: old.annotation.as_deref(),
+                    node_name: old.node_name.as_deref(),
+                };
+                match place(wish, &self.candidates()) {
+                    Ok(plugin) => Ok(Some(plugin)),
+                    // Every plugin has told all its pods, and this is none of them.
+                    Err(_) if self.all_in_sync() => Ok(None),
+                    Err(status) => Err(status),
+                }
+            }
+        }
+    }
+}
+
+/// Ends a flight also when its task panics.
+struct Landing<'a> {
+    hub: &'a Hub,
+    uid: &'a str,
+    flight: &'a Flight<()>,
+    result: Option<Result<(), Status>>,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        let lost = || {
+            Err(Status::new(
+                Code::Internal,
+                "",
+                "the delete was ended before it had a result",
+            ))
+        };
+        let result = self.result.take().unwrap_or_else(lost);
+        self.hub.calls.leave_delete(self.uid, result.is_err());
+        self.flight.finish(result);
+        self.hub.calls.pending_added.notify_waiters();
+    }
+}

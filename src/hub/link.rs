@@ -1,0 +1,255 @@
+//! The life of one accepted link: checks, Welcome, sync, calls, end.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+
+use super::{
+    Hub, Identity,
+    peer::Link,
+    registry::SessionNumber,
+    sync::{self, Plan},
+    watch::Change,
+};
+use crate::{
+    code::CloseCode,
+    connection::{self, Connection, HandshakeError, Peer},
+    interlink, limits,
+    transport::Transport,
+    wire::{EventAck, Limits, Outbox, Register, Role, Welcome, feature},
+};
+
+/// Longest type, software, instance and label text, in bytes.
+const MAX_WORD: usize = 256;
+
+/// Runs one link to its end.
+pub(crate) async fn serve<T: Transport>(hub: Arc<Hub>, transport: T, identity: Identity) {
+    let accepted = match connection::accept(transport).await {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            hub.metrics.refuse("handshake");
+            log_handshake(&identity, &error);
+            return;
+        }
+    };
+    if let Err((code, why)) = check(&accepted.register, &identity) {
+        hub.metrics.refuse(if code == CloseCode::FORBIDDEN {
+            "forbidden"
+        } else {
+            "bad_register"
+        });
+        tracing::warn!(remote = %identity.remote, code = code.0, reason = ?why, "plugin refused");
+        accepted.refuse(code, &why, Duration::ZERO).await;
+        return;
+    }
+    if hub.is_draining() {
+        accepted
+            .refuse(CloseCode::DRAIN, "the hub is shutting down", limits::BACKOFF_MIN)
+            .await;
+        return;
+    }
+    let register = accepted.register.clone();
+    let name = register.plugin.clone();
+    let attached = match hub.registry.attach(register.clone(), identity.remote.clone()) {
+        Ok(attached) => attached,
+        Err(why) => {
+            hub.metrics.refuse("too_many_plugins");
+            accepted
+                .refuse(CloseCode::OVERLOADED, &why, limits::BACKOFF_MAX)
+                .await;
+            return;
+        }
+    };
+    // Detaches also when the task of this link is dropped.
+    let mut session = Present {
+        hub: hub.clone(),
+        name: name.clone(),
+        number: attached.number,
+        connection: None,
+        why: None,
+    };
+    if let Some(old) = attached.old {
+        hub.metrics.takeovers.inc();
+        old.close(
+            CloseCode::SUPERSEDED,
+            "a newer connection of this plugin name took over",
+        );
+    }
+    if attached.alarm {
+        tracing::error!(plugin = %name, "two processes use this plugin name and take it from each other; give each its own name");
+    }
+    if !attached.first {
+        hub.metrics.reconnects.inc();
+    }
+    let outbox = register.outbox.clone().unwrap_or_default();
+    let features = in_force(&register.features);
+    let events = features.iter().any(|name| name == feature::EVENTS) && outbox.epoch != 0;
+    let link = Arc::new(Link {
+        hub: Arc::downgrade(&hub),
+        plugin: name.clone(),
+        number: attached.number,
+        epoch: if events { outbox.epoch } else { 0 },
+        to_ack: Notify::new(),
+    });
+    let applied = EventAck {
+        epoch: attached.applied.epoch,
+        seq: attached.applied.seq,
+    };
+    let connection = accepted.welcome(welcome(features, &applied), link.clone() as Arc<dyn Peer>);
+    session.connection = Some(connection.clone());
+    let Some(route) = hub.registry.connected(&name, attached.number, connection.clone()) else {
+        connection.close(
+            CloseCode::SUPERSEDED,
+            "a newer connection of this plugin name took over",
+        );
+        connection.ended().await;
+        return;
+    };
+    let plan = Plan {
+        first_read: !events || is_behind(&outbox, &applied),
+        events,
+    };
+    tracing::info!(plugin = %name, remote = %identity.remote, session = attached.number.get(), first_read = plan.first_read, "plugin connected");
+    hub.count_plugins();
+    hub.publish_plugin(
+        &name,
+        if attached.first {
+            Change::Added
+        } else {
+            Change::Modified
+        },
+    );
+
+    let work = async {
+        tokio::join!(
+            sync::run(hub.clone(), &link, &route, plan),
+            link.acknowledge(&connection)
+        );
+        // Only a fenced or ended session comes here; its end follows.
+        std::future::pending::<()>().await;
+    };
+    let ended = tokio::select! {
+        ended = connection.ended() => ended,
+        () = work => connection.ended().await,
+    };
+    tracing::info!(plugin = %name, code = ended.code.0, reason = ?ended.reason, by_peer = ended.by_peer, "plugin disconnected");
+    session.why = Some(if ended.reason.is_empty() {
+        ended.code.meaning().to_owned()
+    } else {
+        ended.reason
+    });
+}
+
+/// The present session of a plugin, while this is held.
+struct Present {
+    hub: Arc<Hub>,
+    name: String,
+    number: SessionNumber,
+    connection: Option<Connection>,
+    why: Option<String>,
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            // Does nothing to one that has ended.
+            connection.close(CloseCode::NORMAL, "");
+        }
+        let why = self.why.take().unwrap_or_else(|| "the link was dropped".into());
+        if self.hub.registry.detach(&self.name, self.number, &why) {
+            self.hub.publish_plugin(&self.name, Change::Modified);
+        }
+        self.hub.count_plugins();
+    }
+}
+
+/// What must be right about a Register.
+fn check(register: &Register, identity: &Identity) -> Result<(), (CloseCode, String)> {
+    let violation = |text: String| Err((CloseCode::VIOLATION, text));
+    if register.role() == Role::Observer {
+        return violation("observers are not served on the link; use GET /api/v1/events".into());
+    }
+    let shown: String = register.plugin.chars().take(64).collect();
+    if !interlink::is_label(&register.plugin) {
+        return violation(format!(
+            "plugin name {shown:?} is not an RFC 1123 label (a-z, 0-9, '-')"
+        ));
+    }
+    if identity
+        .plugin
+        .as_ref()
+        .is_some_and(|bound| *bound != register.plugin)
+    {
+        return Err((
+            CloseCode::FORBIDDEN,
+            format!("this credential may not be used as plugin {shown}"),
+        ));
+    }
+    for (what, count) in [
+        ("features", register.features.len()),
+        ("labels", register.labels.len()),
+    ] {
+        if count > limits::MAX_LABELS {
+            return violation(format!("{count} {what}; {} at most", limits::MAX_LABELS));
+        }
+    }
+    let words = [
+        ("type", &register.r#type),
+        ("software", &register.software),
+        ("instance", &register.instance),
+    ];
+    let features = register.features.iter().map(|text| ("features", text));
+    let labels = register
+        .labels
+        .iter()
+        .flat_map(|(key, value)| [("labels", key), ("labels", value)]);
+    for (what, text) in words.into_iter().chain(features).chain(labels) {
+        if text.len() > MAX_WORD {
+            return violation(format!(
+                "{what}: a text of {} bytes; {MAX_WORD} at most",
+                text.len()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Features that are offered and known here.
+fn in_force(offered: &[String]) -> Vec<String> {
+    let known = [feature::FLOW_CONTROL, feature::EVENTS];
+    known
+        .iter()
+        .filter(|name| offered.iter().any(|other| other == *name))
+        .map(|name| (*name).to_owned())
+        .collect()
+}
+
+fn welcome(features: Vec<String>, applied: &EventAck) -> Welcome {
+    Welcome {
+        session: uuid::Uuid::new_v4().to_string(),
+        features,
+        limits: Some(Limits {
+            max_message_bytes: limits::MAX_MESSAGE as u64,
+            max_calls: limits::MAX_CALLS,
+            max_log_streams: limits::MAX_LOG_STREAMS,
+            max_unacked_events: limits::MAX_UNACKED_EVENTS,
+        }),
+        ping_ms: millis(limits::PING_INTERVAL),
+        idle_ms: millis(limits::IDLE_TIMEOUT),
+        applied: Some(*applied),
+        hub_version: concat!("towline/", env!("CARGO_PKG_VERSION")).into(),
+    }
+}
+
+/// The hub does not have what the plugin believes it has.
+fn is_behind(outbox: &Outbox, applied: &EventAck) -> bool {
+    applied.epoch != outbox.epoch || outbox.acked_seq > applied.seq
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn log_handshake(identity: &Identity, error: &HandshakeError) {
+    tracing::warn!(remote = %identity.remote, error = ?error.to_string(), "no plugin registered on an accepted link");
+}

@@ -1,0 +1,195 @@
+//! What the hub counts, for `/metrics`. Label values come from closed sets; there is no series per plugin.
+
+use std::{fmt, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use crate::{code::Code, wire::Status};
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CallLabels {
+    op: &'static str,
+    way: &'static str,
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+/// Counters and gauges of one hub.
+pub(crate) struct Metrics {
+    registry: Registry,
+    calls: Family<CallLabels, Histogram, fn() -> Histogram>,
+    refused: Family<ReasonLabels, Counter>,
+    events: Family<OutcomeLabels, Counter>,
+    pub(crate) plugins_connected: Gauge,
+    pub(crate) reconnects: Counter,
+    pub(crate) takeovers: Counter,
+    pub(crate) log_bytes: Counter,
+    pub(crate) log_gap_bytes: Counter,
+    pub(crate) log_resumes: Counter,
+    pub(crate) log_streams: Gauge,
+    pub(crate) creates_held: Gauge,
+    pub(crate) deletes_pending: Gauge,
+    pub(crate) pods_lost: Counter,
+    pub(crate) pods: Gauge,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("towline");
+        let calls = Family::new_with_constructor(latency as fn() -> Histogram);
+        registry.register(
+            "call_duration_seconds",
+            "Calls to plugins by operation, way and status code",
+            calls.clone(),
+        );
+        let refused = Family::default();
+        registry.register(
+            "requests_refused",
+            "Requests and links refused, by reason",
+            refused.clone(),
+        );
+        let events = Family::default();
+        registry.register(
+            "pod_events",
+            "Pod events received, by what they did",
+            events.clone(),
+        );
+        Self {
+            plugins_connected: gauge(&mut registry, "plugins_connected", "Plugins connected now"),
+            reconnects: counter(
+                &mut registry,
+                "plugin_reconnects",
+                "Links of plugins that were known before",
+            ),
+            takeovers: counter(
+                &mut registry,
+                "plugin_takeovers",
+                "Live sessions replaced by a newer one of the name",
+            ),
+            log_bytes: counter(&mut registry, "log_bytes", "Log bytes delivered to readers"),
+            log_gap_bytes: counter(
+                &mut registry,
+                "log_gap_bytes",
+                "Log bytes that were lost before delivery",
+            ),
+            log_resumes: counter(
+                &mut registry,
+                "log_resumes",
+                "Log streams opened again after a lost link",
+            ),
+            log_streams: gauge(&mut registry, "log_streams_open", "Log streams open now"),
+            creates_held: gauge(
+                &mut registry,
+                "creates_held",
+                "Creates that wait for their plugin",
+            ),
+            deletes_pending: gauge(
+                &mut registry,
+                "deletes_pending",
+                "Deletes kept for absent plugins",
+            ),
+            pods_lost: counter(
+                &mut registry,
+                "pods_lost",
+                "Pods that their plugin did not have any more",
+            ),
+            pods: gauge(&mut registry, "pods_known", "Pods in the state table"),
+            registry,
+            calls,
+            refused,
+            events,
+        }
+    }
+}
+
+impl Metrics {
+    /// One call to a plugin has ended.
+    pub(crate) fn call<T>(&self, op: &'static str, result: Result<T, &Status>, took: Duration) {
+        let code = result.map_or_else(Status::kind, |_| Code::Ok).name();
+        let labels = CallLabels {
+            op,
+            way: "link",
+            code,
+        };
+        self.calls.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// A request or link was refused; `reason` is from a closed set.
+    pub(crate) fn refuse(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabels { reason }).inc();
+    }
+
+    /// A pod event came; `outcome` is from a closed set.
+    pub(crate) fn event(&self, outcome: &'static str) {
+        self.events.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// OpenMetrics text.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+fn latency() -> Histogram {
+    Histogram::new([
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0,
+    ])
+}
+
+fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
+    let counter = Counter::default();
+    registry.register(name, help, counter.clone());
+    counter
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    let gauge = Gauge::default();
+    registry.register(name, help, gauge.clone());
+    gauge
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_labels_are_what_the_page_says() {
+        let metrics = Metrics::default();
+        metrics.call::<()>("create", Ok(()), Duration::from_millis(3));
+        metrics.refuse("token");
+        metrics.reconnects.inc();
+        let text = metrics.text();
+        assert!(
+            text.contains(r#"towline_call_duration_seconds_count{op="create",way="link",code="OK"} 1"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"towline_requests_refused_total{reason="token"} 1"#),
+            "{text}"
+        );
+        assert!(text.contains("towline_plugin_reconnects_total 1"), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

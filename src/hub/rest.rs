@@ -1,0 +1,206 @@
+//! interLink's six calls, as the HTTP edge makes them. `scope` is the plugin of `/nodes/{plugin}/...`, none on the
+//! bare path. A Status is mapped to HTTP by the edge.
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{
+    ANNOTATION, CallMeta, Hub, LogQuery, LogViewer,
+    calls::PendingDelete,
+    create::NewPod,
+    delete::OldPod,
+    placement::{Wish, list, place},
+    registry::Pulse,
+    watch::Change,
+};
+use crate::{
+    code::{Code, reason},
+    interlink::{
+        CreateStruct, PingResponse, Pod, PodCreateRequests, PodStatus, complete, lost, validate_create,
+    },
+    wire::{Status, Timestamp},
+};
+
+impl Hub {
+    /// Starts a pod, once, however often it is asked for: waits for an absent plugin, and goes on when the caller has
+    /// gone.
+    ///
+    /// # Errors
+    /// What the plugin refused with; UNAVAILABLE when it stayed away; ABORTED/DELETED when a delete came in between;
+    /// FAILED_PRECONDITION/NO_PLACEMENT when nothing says which plugin.
+    pub async fn create(
+        self: &Arc<Self>,
+        scope: Option<&str>,
+        body: PodCreateRequests,
+        meta: CallMeta,
+    ) -> Result<CreateStruct, Status> {
+        validate_create(&body)
+            .map_err(|bad| Status::new(Code::InvalidArgument, reason::BAD_POD, bad.to_string()))?;
+        let spec = body.pod.spec();
+        let names = spec
+            .containers
+            .iter()
+            .map(|container| (container.name.clone(), container.image.clone()))
+            .collect();
+        let payload = serde_json::to_vec(&body.retrieve()).map_err(|error| {
+            Status::new(
+                Code::Internal,
+                "",
+                format!("the pod cannot be written as JSON: {error}"),
+            )
+        })?;
+        let new = NewPod {
+            pod: body.pod.pod_ref(),
+            payload: Bytes::from(payload),
+            scope: scope.map(str::to_owned),
+            annotation: body.pod.annotations().get(ANNOTATION).cloned(),
+            node_name: Some(body.pod.node_name().to_owned()),
+            names,
+            meta,
+        };
+        drop(body);
+        self.create_once(new).await
+    }
+
+    /// Ends a pod. Success means that the plugin has confirmed it, or that it is kept for a plugin that is away.
+    ///
+    /// # Errors
+    /// UNAVAILABLE when the plugin is away and deletes are not kept; what the plugin refused with.
+    pub async fn delete(
+        self: &Arc<Self>,
+        scope: Option<&str>,
+        pod: Pod,
+        grace_seconds: Option<u64>,
+        meta: CallMeta,
+    ) -> Result<(), Status> {
+        if !crate::interlink::is_uid(pod.uid()) {
+            let shown: String = pod.uid().chars().take(64).collect();
+            let text = format!("metadata.uid {shown:?} is not a lower-case UUID");
+            return Err(Status::new(Code::InvalidArgument, reason::BAD_POD, text));
+        }
+        let pod_json = serde_json::to_vec(&pod).map_err(|error| {
+            Status::new(
+                Code::Internal,
+                "",
+                format!("the pod cannot be written as JSON: {error}"),
+            )
+        })?;
+        let old = OldPod {
+            delete: PendingDelete {
+                pod: pod.pod_ref(),
+                grace_seconds,
+                pod_json: Bytes::from(pod_json),
+            },
+            scope: scope.map(str::to_owned),
+            annotation: pod.annotations().get(ANNOTATION).cloned(),
+            node_name: Some(pod.node_name().to_owned()),
+            meta,
+        };
+        drop(pod);
+        self.delete_once(old).await
+    }
+
+    /// Exactly the asked pods that are known, in order, completed against the asked pods' own specs. Answers from the
+    /// state table, so also while a plugin is away.
+    ///
+    /// # Errors
+    /// None today; the signature leaves room for tables that can fail.
+    pub async fn status(&self, scope: Option<&str>, pods: &[Pod]) -> Result<Vec<PodStatus>, Status> {
+        let at = Timestamp::from(SystemTime::now());
+        Ok(self.read_pods(|table| {
+            let one = |pod: &Pod| {
+                let entry = table.get(pod.uid())?;
+                if scope.is_some_and(|scope| scope != entry.plugin) {
+                    return None;
+                }
+                let state = entry.state.as_ref();
+                match &entry.lost {
+                    Some(why) => complete(pod, &lost(pod, state, why, at)),
+                    None => complete(pod, state?),
+                }
+            };
+            pods.iter().filter_map(one).collect()
+        }))
+    }
+
+    /// Opens a log. Returns when the plugin acknowledged the open.
+    ///
+    /// # Errors
+    /// NOT_FOUND when nobody knows the pod, UNAVAILABLE when its plugin is away, RESOURCE_EXHAUSTED when too many
+    /// logs are read, what the plugin refused with.
+    pub async fn logs(self: &Arc<Self>, scope: Option<&str>, query: LogQuery) -> Result<LogViewer, Status> {
+        let owner = self.read_pods(|pods| pods.get(&query.pod.uid).map(|entry| entry.plugin.clone()));
+        let plugin = match owner {
+            Some(owner) if scope.is_none_or(|scope| scope == owner) => owner,
+            Some(_) => return Err(no_pod(&query)),
+            // Not in the table: the plugin itself may know it, if it is clear which one.
+            None => place(
+                Wish {
+                    scope,
+                    ..Wish::default()
+                },
+                &self.candidates(),
+            )
+            .map_err(|status| match status.kind() {
+                Code::Unavailable => status,
+                _ => no_pod(&query),
+            })?,
+        };
+        self.open_log(plugin, query).await
+    }
+
+    /// Whether the node is alive: good while its plugin is connected and ready, and within the grace after.
+    ///
+    /// On the bare path the only plugin answers. Of several any good one is enough, and the answer then says nothing
+    /// of resources: a sum over plugins would be no node's capacity.
+    ///
+    /// # Errors
+    /// UNAVAILABLE with a short reason.
+    pub fn ping(&self, scope: Option<&str>) -> Result<PingResponse, Status> {
+        let now = Instant::now();
+        let grace = self.config.ping_grace;
+        let pulses = match scope {
+            Some(name) => self
+                .registry
+                .with(name, |plugin| vec![(name.to_owned(), plugin.pulse(now, grace))])
+                .unwrap_or_default(),
+            None => self
+                .registry
+                .each(|name, plugin| (name.to_owned(), plugin.pulse(now, grace))),
+        };
+        let bad = |text: String| Status::new(Code::Unavailable, reason::PLUGIN_OFFLINE, text);
+        match pulses.as_slice() {
+            [] => Err(bad(scope.map_or_else(
+                || "no plugin has connected to this hub yet".to_owned(),
+                |name| format!("plugin {name} has never connected to this hub"),
+            ))),
+            [(_, Pulse::Good(node))] => Ok(PingResponse::from(node)),
+            [(name, Pulse::Bad(why))] => Err(bad(format!("plugin {name}: {why}"))),
+            several if several.iter().any(|(_, pulse)| matches!(pulse, Pulse::Good(_))) => Ok(PingResponse {
+                status: "ok".into(),
+                ..PingResponse::default()
+            }),
+            several => Err(bad(format!(
+                "no plugin is ready ({})",
+                list(several.iter().map(|(name, _)| name.as_str()))
+            ))),
+        }
+    }
+
+    /// Drops the cached state of a pod, never where it runs; the next event or read brings a new one.
+    pub fn update_cache(&self, uid: &str) {
+        if self.change_pods(|pods| pods.drop_state(uid)) {
+            self.publish_pod(uid, Change::Modified);
+        }
+    }
+}
+
+fn no_pod(query: &LogQuery) -> Status {
+    Status::new(
+        Code::NotFound,
+        reason::POD_NOT_FOUND,
+        format!("pod {} is not known to this hub", query.pod),
+    )
+}

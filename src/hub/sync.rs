@@ -1,0 +1,211 @@
+//! Keeps the state table true: the first read of a plugin's pods, the regular one, and the deletes that wait.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{
+    Hub,
+    calls::request,
+    peer::Link,
+    registry::{Mark, Phase, Route},
+    watch::Change,
+};
+use crate::{
+    code::Code,
+    limits,
+    wire::{GetStatus, PodRef, PodState, Status, StatusResult, request::Op, response},
+};
+
+/// Between tries of the first read.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// Between tries of deletes that the plugin did not confirm.
+const DELETE_AGAIN: Duration = Duration::from_secs(10);
+/// Kept deletes that are sent at once.
+const DELETES_AT_ONCE: usize = 8;
+/// Pages of one read; far above the pod table's own bound.
+const MAX_PAGES: usize = 1_000;
+
+/// How a session is kept in sync.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// Read all pods before any call is routed.
+    pub(crate) first_read: bool,
+    /// The plugin pushes events: read seldom.
+    pub(crate) events: bool,
+}
+
+/// Runs until the caller drops it, at the end of the connection.
+pub(crate) async fn run(hub: Arc<Hub>, link: &Link, route: &Route, plan: Plan) {
+    let mut suspects = false;
+    if plan.first_read {
+        suspects = first_read(&hub, link, route).await;
+    }
+    if !hub.registry.set_phase(&link.plugin, link.number, Phase::Active) {
+        return;
+    }
+    hub.publish_plugin(&link.plugin, Change::Modified);
+    let mut next_read = Instant::now() + interval(plan, suspects);
+    loop {
+        let added = hub.calls.pending_added.notified();
+        replay_deletes(&hub, link, route).await;
+        let mut wake = next_read;
+        if hub.calls.has_pending(&link.plugin) {
+            wake = wake.min(Instant::now() + DELETE_AGAIN);
+        }
+        tokio::select! {
+            () = sleep_until(wake) => {}
+            () = added => continue,
+        }
+        if Instant::now() >= next_read {
+            let suspects = match read_all(&hub, link, route).await {
+                Ok(suspects) => suspects,
+                Err(status) => {
+                    tracing::debug!(plugin = %link.plugin, error = %status, "pods could not be read");
+                    false
+                }
+            };
+            next_read = Instant::now() + interval(plan, suspects);
+        }
+    }
+}
+
+/// Reads until it works once. A plugin that does not know the call has nothing to tell.
+async fn first_read(hub: &Hub, link: &Link, route: &Route) -> bool {
+    let mut delay = RETRY_MIN;
+    loop {
+        match read_all(hub, link, route).await {
+            Ok(suspects) => return suspects,
+            Err(status) if status.kind() == Code::Unimplemented => {
+                tracing::warn!(plugin = %link.plugin, "plugin does not know GetStatus; its pods cannot be checked");
+                return false;
+            }
+            Err(status) => {
+                tracing::warn!(plugin = %link.plugin, error = %status, "first read of the plugin's pods failed; trying again");
+            }
+        }
+        sleep(delay).await;
+        delay = (delay * 2).min(RETRY_MAX);
+    }
+}
+
+/// Reads all pods, then asks for those that should be there and were not told. True when a pod is under suspicion.
+async fn read_all(hub: &Hub, link: &Link, route: &Route) -> Result<bool, Status> {
+    let mut seen = HashSet::new();
+    let mut as_of = u64::MAX;
+    let mut page_token = String::new();
+    for _ in 0..MAX_PAGES {
+        let page = read(
+            hub,
+            route,
+            GetStatus {
+                all: true,
+                page_token,
+                ..GetStatus::default()
+            },
+        )
+        .await?;
+        as_of = as_of.min(page.as_of);
+        seen.extend(
+            page.pods
+                .iter()
+                .filter_map(|state| Some(state.pod.as_ref()?.uid.clone())),
+        );
+        apply(hub, link, page.pods);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    // Everything up to as_of is in what was just applied.
+    if link.epoch != 0 && as_of != u64::MAX && as_of > 0 {
+        let mark = Mark {
+            epoch: link.epoch,
+            seq: as_of,
+        };
+        if hub.registry.applied(&link.plugin, link.number, mark).is_some() {
+            link.to_ack.notify_one();
+        }
+    }
+    // Missing from a list is no news; asked for by name it is an answer.
+    let missing = hub.expected(&link.plugin, &seen);
+    for chunk in missing.chunks(limits::MAX_STATUS_PAGE) {
+        let page = read(
+            hub,
+            route,
+            GetStatus {
+                pods: chunk.to_vec(),
+                ..GetStatus::default()
+            },
+        )
+        .await?;
+        let asked: HashSet<&str> = chunk.iter().map(|pod: &PodRef| pod.uid.as_str()).collect();
+        let answers = page.pods.into_iter().filter(|state| {
+            state
+                .pod
+                .as_ref()
+                .is_some_and(|pod| asked.contains(pod.uid.as_str()))
+        });
+        apply(hub, link, answers.collect());
+    }
+    Ok(hub.has_suspects(&link.plugin))
+}
+
+async fn read(hub: &Hub, route: &Route, what: GetStatus) -> Result<StatusResult, Status> {
+    let deadline = Instant::now() + limits::STATUS_TIMEOUT;
+    let response = hub
+        .call(
+            route,
+            "status",
+            request(Op::GetStatus(what), String::new(), None),
+            deadline,
+        )
+        .await?;
+    match response.result {
+        Some(response::Result::GetStatus(page)) => Ok(page),
+        _ => Err(Status::new(
+            Code::Internal,
+            "",
+            "the plugin answered GetStatus with something else",
+        )),
+    }
+}
+
+fn apply(hub: &Hub, link: &Link, states: Vec<PodState>) {
+    if !hub.registry.is_present(&link.plugin, link.number) {
+        return;
+    }
+    for state in states {
+        link.apply(hub, state);
+    }
+}
+
+async fn replay_deletes(hub: &Hub, link: &Link, route: &Route) {
+    let kept = hub.calls.pending(&link.plugin);
+    stream::iter(kept)
+        .for_each_concurrent(DELETES_AT_ONCE, |delete| async move {
+            let deadline = Instant::now() + limits::DELETE_TIMEOUT;
+            match hub.send_delete(route, &link.plugin, &delete, None, deadline).await {
+                Ok(()) => tracing::info!(plugin = %link.plugin, pod = %delete.pod, "kept delete is done"),
+                Err(status) => {
+                    tracing::debug!(plugin = %link.plugin, pod = %delete.pod, error = %status, "kept delete did not get through");
+                }
+            }
+        })
+        .await;
+}
+
+/// When to read again.
+fn interval(plan: Plan, suspects: bool) -> Duration {
+    if suspects {
+        return limits::LOST_AFTER;
+    }
+    if plan.events {
+        // +/-20 %, so that plugins that came back together do not stay together.
+        limits::ANTI_ENTROPY.mul_f64(0.8 + 0.4 * fastrand::f64())
+    } else {
+        limits::POLL_STATUS
+    }
+}

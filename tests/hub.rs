@@ -1,0 +1,16 @@
+//! The hub against a plugin that does what a test says, over a transport in memory and under paused time.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "hub/fake.rs"]
+mod fake;
+
+#[path = "hub/creates.rs"]
+mod creates;
+#[path = "hub/deletes.rs"]
+mod deletes;
+#[path = "hub/links.rs"]
+mod links;
+#[path = "hub/logs.rs"]
+mod logs;
+#[path = "hub/states.rs"]
+mod states;

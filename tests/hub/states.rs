@@ -1,0 +1,136 @@
+//! States: events, reads, lost pods.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+use towline::{
+    hub::Hub,
+    wire::{EventAck, PodEvent, PodState, Register},
+};
+
+use crate::fake::{
+    Linked, Site, UID, connect, connect_as, create, ended, hub, metric, pod, registration, running, until,
+};
+
+async fn created(hub: &Arc<Hub>, link: &mut Linked) {
+    let creating = create(hub);
+    link.next().await.created("job-1");
+    creating.await.unwrap().unwrap();
+}
+
+fn event(state: PodState) -> PodEvent {
+    PodEvent {
+        epoch: 7,
+        seq: state.seq,
+        state: Some(state),
+        ..PodEvent::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_shows_in_status_and_is_acknowledged() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let mut link = connect(&hub, &site).await;
+    created(&hub, &mut link).await;
+    assert!(hub.status(None, &[pod()]).await.unwrap().is_empty());
+    link.connection.send_event(event(running(1)));
+    until("running", || hub.pods()[0].phase == "Running").await;
+    let statuses = hub.status(Some("p"), &[pod()]).await.unwrap();
+    assert!(statuses[0].containers[0].state.running.is_some());
+    assert_eq!(statuses[0].jid, "job-1");
+    until("acked", || {
+        site.acks.lock().unwrap().contains(&EventAck { epoch: 7, seq: 1 })
+    })
+    .await;
+    assert!(hub.status(Some("other"), &[pod()]).await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_is_told_while_the_plugin_is_away() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let mut link = connect(&hub, &site).await;
+    created(&hub, &mut link).await;
+    link.connection.send_event(event(running(1)));
+    until("running", || hub.pods()[0].phase == "Running").await;
+    link.cut().await;
+    sleep(Duration::from_secs(3600)).await;
+    assert!(
+        hub.status(None, &[pod()]).await.unwrap()[0].containers[0]
+            .state
+            .running
+            .is_some()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_outbox_is_read_before_anything_is_routed() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    site.pods.lock().unwrap().insert(UID.into(), ended(1));
+    let _link = connect(&hub, &site).await;
+    until("read", || {
+        hub.pods().first().is_some_and(|pod| pod.phase == "Succeeded")
+    })
+    .await;
+    assert_eq!(create(&hub).await.unwrap().unwrap().pod_jid, "job-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_known_outbox_is_not_read_again_on_reconnect() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let mut link = connect(&hub, &site).await;
+    created(&hub, &mut link).await;
+    link.connection.send_event(event(running(1)));
+    until("running", || hub.pods()[0].phase == "Running").await;
+    link.cut().await;
+    let before = *site.reads.lock().unwrap();
+    let mut with = registration("one");
+    with.outbox.as_mut().unwrap().acked_seq = 1;
+    let link = connect_as(&hub, &site, with).await;
+    assert_eq!(link.welcome.applied, Some(EventAck { epoch: 7, seq: 1 }));
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(*site.reads.lock().unwrap(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_absent_twice_is_lost() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let without_events = Register {
+        features: vec!["flow_control".into()],
+        outbox: None,
+        ..registration("one")
+    };
+    let mut link = connect_as(&hub, &site, without_events).await;
+    created(&hub, &mut link).await;
+    until("lost", || hub.pods()[0].phase == "Failed").await;
+    let status = hub.status(None, &[pod()]).await.unwrap().remove(0);
+    let ended = status.containers[0].state.terminated.clone().unwrap();
+    assert_eq!(ended.exit_code, 137);
+    assert!(ended.message.contains("lost: "), "{}", ended.message);
+    assert_eq!(metric(&hub, "towline_pods_lost_total"), "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_absent_plugin_never_loses_a_pod() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let mut link = connect(&hub, &site).await;
+    created(&hub, &mut link).await;
+    link.cut().await;
+    sleep(Duration::from_secs(24 * 3600)).await;
+    assert_eq!(hub.pods()[0].phase, "Pending");
+}
+
+#[tokio::test(start_paused = true)]
+async fn watchers_are_told_of_every_change() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let mut link = connect(&hub, &site).await;
+    let (all, mut changes) = hub.watch();
+    assert_eq!((all.len(), all[0].kind, all[0].r#type), (1, "plugin", "ADDED"));
+    created(&hub, &mut link).await;
+    link.connection.send_event(event(running(1)));
+    loop {
+        let change = changes.recv().await.unwrap();
+        if change.kind == "pod" && change.object["phase"] == "Running" {
+            break;
+        }
+    }
+}
