@@ -15,9 +15,10 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{
-    restart::{Backoff, RestartPolicy},
+    restart::{Backoff, restarts},
     spec::{Exit, RunState},
 };
+use crate::interlink::RestartPolicy;
 
 /// Sidecars get at least this long when the main containers have used up the grace period, as in the kubelet.
 const SIDECAR_GRACE: Duration = Duration::from_secs(2);
@@ -216,7 +217,7 @@ impl Machine {
             && match slot.kind {
                 Kind::Sidecar => true,
                 Kind::Init => exit.exit_code != 0 && policy != RestartPolicy::Never,
-                Kind::Main => policy.restarts(exit.exit_code),
+                Kind::Main => restarts(policy, exit.exit_code),
             };
         if again {
             let ran = exit.started_at.and_then(|at| exit.finished_at.duration_since(at).ok()).unwrap_or_default();

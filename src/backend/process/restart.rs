@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::interlink::RestartPolicy;
+
 /// First delay of a container that keeps ending.
 pub(crate) const BACKOFF_FIRST: Duration = Duration::from_secs(10);
 /// Largest delay: the kubelet's.
@@ -9,25 +11,12 @@ pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// A run this long makes the next delay the first one again.
 pub(crate) const GOOD_RUN: Duration = Duration::from_secs(600);
 
-/// The pod's `restartPolicy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RestartPolicy {
-    /// Start again whatever the exit code.
-    Always,
-    /// Start again unless the exit code was 0.
-    OnFailure,
-    /// Never start again.
-    Never,
-}
-
-impl RestartPolicy {
-    /// Whether a run that ended with this exit code is followed by another one.
-    pub(crate) fn restarts(self, exit_code: i32) -> bool {
-        match self {
-            Self::Always => true,
-            Self::OnFailure => exit_code != 0,
-            Self::Never => false,
-        }
+/// Whether a run that ended with this exit code is followed by another one.
+pub(crate) fn restarts(policy: RestartPolicy, exit_code: i32) -> bool {
+    match policy {
+        RestartPolicy::Always => true,
+        RestartPolicy::OnFailure => exit_code != 0,
+        RestartPolicy::Never => false,
     }
 }
 
@@ -70,9 +59,9 @@ mod tests {
 
     #[test]
     fn the_policy_decides_by_exit_code() {
-        assert!(RestartPolicy::Always.restarts(0));
-        assert!(RestartPolicy::OnFailure.restarts(1));
-        assert!(!RestartPolicy::OnFailure.restarts(0));
-        assert!(!RestartPolicy::Never.restarts(1));
+        assert!(restarts(RestartPolicy::Always, 0));
+        assert!(restarts(RestartPolicy::OnFailure, 1));
+        assert!(!restarts(RestartPolicy::OnFailure, 0));
+        assert!(!restarts(RestartPolicy::Never, 1));
     }
 }

@@ -1,12 +1,13 @@
 //! The environment of a container: a clean one, then what the pod says.
 
-use super::{
-    Delivery, bad_pod,
-    expand::expand,
-    facts::Facts,
-    manifest::{Container, EnvSource, EnvVar, KeyRef},
+use std::collections::BTreeMap;
+
+use super::{Contents, Delivery, bad_pod, expand::expand, facts::Facts};
+use crate::{
+    backend::process::{names, store},
+    interlink::{Container, EnvVar, EnvVarSource, KeyRef},
+    wire::Status,
 };
-use crate::{backend::process::names, wire::Status};
 
 /// PATH of a container that does not set its own.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -23,7 +24,11 @@ pub(super) fn resolve(
     let mut env = Vec::new();
     set(&mut env, "PATH", PATH.to_owned());
     set(&mut env, "HOSTNAME", facts.hostname().to_owned());
+    let dir = facts.site.pods.join(&facts.pod.uid);
+    let text_of = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
+    set(&mut env, "HOME", text_of(store::scratch_dir(&dir, &container.name)));
     set(&mut env, "TOWLINE_POD_UID", facts.pod.uid.clone());
+    set(&mut env, "TOWLINE_VOLUMES", text_of(store::volumes_dir(&dir)));
     for from in &container.env_from {
         let (kind, source, maps) = match (&from.config_map_ref, &from.secret_ref) {
             (Some(map), _) => ("ConfigMap", map, &delivery.config_maps),
@@ -94,22 +99,20 @@ fn value(
     };
     let at = format!("container {}: env {}", container.name, variable.name);
     match from {
-        EnvSource { field_ref: Some(field), .. } => match facts.field(&field.field_path) {
+        EnvVarSource { field_ref: Some(field), .. } => match facts.field(&field.field_path) {
             Some(value) => Ok(Some(value)),
             None => Err(bad_pod(format!("{at}: fieldPath {:?} is not supported", field.field_path))),
         },
-        EnvSource { resource_field_ref: Some(resource), .. } => {
+        EnvVarSource { resource_field_ref: Some(resource), .. } => {
             facts.resource(resource, container).map(Some).map_err(|wrong| bad_pod(format!("{at}: {wrong}")))
         }
-        EnvSource { config_map_key_ref: Some(key), .. } => keyed(&at, "ConfigMap", key, &delivery.config_maps),
-        EnvSource { secret_key_ref: Some(key), .. } => keyed(&at, "Secret", key, &delivery.secrets),
+        EnvVarSource { config_map_key_ref: Some(key), .. } => keyed(&at, "ConfigMap", key, &delivery.config_maps),
+        EnvVarSource { secret_key_ref: Some(key), .. } => keyed(&at, "Secret", key, &delivery.secrets),
         _ => Err(bad_pod(format!("{at}: valueFrom is of a kind that is not supported"))),
     }
 }
 
-type Maps = std::collections::BTreeMap<String, std::collections::BTreeMap<String, Vec<u8>>>;
-
-fn keyed(at: &str, kind: &str, key: &KeyRef, maps: &Maps) -> Result<Option<String>, Status> {
+fn keyed(at: &str, kind: &str, key: &KeyRef, maps: &BTreeMap<String, Contents>) -> Result<Option<String>, Status> {
     match maps.get(&key.name).and_then(|entries| entries.get(&key.key)) {
         Some(bytes) => text(bytes)
             .map(Some)

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Site,
-    manifest::{Container, Pod, ResourceFieldRef},
+use super::Site;
+use crate::{
+    interlink::{Container, Pod, ResourceFieldRef},
+    wire::PodRef,
 };
-use crate::wire::PodRef;
 
 /// The pod, as it may ask about itself.
 pub(super) struct Facts<'a> {
@@ -18,7 +18,7 @@ pub(super) struct Facts<'a> {
 impl Facts<'_> {
     /// `spec.hostname`, or the pod's name.
     pub(super) fn hostname(&self) -> &str {
-        match self.manifest.spec.hostname.as_str() {
+        match self.manifest.spec().hostname.as_str() {
             "" => &self.pod.name,
             hostname => hostname,
         }
@@ -26,9 +26,12 @@ impl Facts<'_> {
 
     /// The value of a `fieldPath`, or none when it is not supported.
     pub(super) fn field(&self, path: &str) -> Option<String> {
-        let meta = &self.manifest.metadata;
-        let spec = &self.manifest.spec;
-        let loopback = |ip: &str| if ip.is_empty() { "127.0.0.1".to_owned() } else { ip.to_owned() };
+        let meta = self.manifest.metadata();
+        let spec = self.manifest.spec();
+        let address = |key: &str| {
+            let said = self.manifest.json().get("status").and_then(|status| status.get(key)?.as_str());
+            said.filter(|ip| !ip.is_empty()).unwrap_or("127.0.0.1").to_owned()
+        };
         Some(match path {
             "metadata.name" => self.pod.name.clone(),
             "metadata.namespace" => self.pod.namespace.clone(),
@@ -38,8 +41,8 @@ impl Facts<'_> {
             "spec.nodeName" => spec.node_name.clone(),
             "spec.serviceAccountName" if spec.service_account_name.is_empty() => "default".to_owned(),
             "spec.serviceAccountName" => spec.service_account_name.clone(),
-            "status.podIP" | "status.podIPs" => loopback(&self.manifest.status.pod_ip),
-            "status.hostIP" | "status.hostIPs" => loopback(&self.manifest.status.host_ip),
+            "status.podIP" | "status.podIPs" => address("podIP"),
+            "status.hostIP" | "status.hostIPs" => address("hostIP"),
             _ => {
                 let (map, rest) = match path.strip_prefix("metadata.labels['") {
                     Some(rest) => (&meta.labels, rest),
@@ -52,7 +55,7 @@ impl Facts<'_> {
 
     /// The value of a `resourceFieldRef` seen from `container`; what it does not limit is the node's.
     pub(super) fn resource(&self, wanted: &ResourceFieldRef, container: &Container) -> Result<String, String> {
-        let spec = &self.manifest.spec;
+        let spec = self.manifest.spec();
         let container = if wanted.container_name.is_empty() {
             container
         } else {
@@ -72,8 +75,7 @@ impl Facts<'_> {
         };
         let millis = match said {
             Some(quantity) => {
-                let quantity = quantity.to_string();
-                parse_millis(&quantity).ok_or_else(|| format!("{quantity:?} is not a quantity"))?
+                parse_millis(quantity).ok_or_else(|| format!("{quantity:?} is not a quantity"))?
             }
             None => match (kind, name) {
                 ("limits", "cpu") => u128::from(self.site.cpu_millis),

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Delivery, VolumeFile, VolumePlan, bad_pod,
-    facts::Facts,
-    manifest::{Container, DownwardVolume, KeyToPath, ProjectedVolume, Source},
+use bytes::Bytes;
+
+use super::{Contents, Delivery, VolumeFile, VolumePlan, bad_pod, facts::Facts};
+use crate::{
+    backend::process::names,
+    interlink::{Container, DownwardApiSource, KeyToPath, ProjectedSource, VolumeSource},
+    wire::Status,
 };
-use crate::{backend::process::names, wire::Status};
 
 /// Mode of ConfigMap and downward API files, as in Kubernetes.
 const MODE: u32 = 0o644;
@@ -20,7 +22,7 @@ const SECRET_MODE: u32 = 0o600;
 /// # Errors
 /// When a volume that is mounted cannot be had.
 pub(super) fn volumes(facts: &Facts<'_>, delivery: &Delivery) -> Result<Vec<VolumePlan>, Status> {
-    let spec = &facts.manifest.spec;
+    let spec = facts.manifest.spec();
     let mut volumes = Vec::new();
     for volume in &spec.volumes {
         let name = &volume.name;
@@ -29,10 +31,7 @@ pub(super) fn volumes(facts: &Facts<'_>, delivery: &Delivery) -> Result<Vec<Volu
             .iter()
             .chain(&spec.containers)
             .any(|container| container.volume_mounts.iter().any(|mount| mount.name == *name));
-        let source = volume
-            .source()
-            .map_err(|_| bad_pod(format!("volume {name}: its source has a field of the wrong type")))?;
-        match files(facts, delivery, name, source) {
+        match files(facts, delivery, name, &volume.source) {
             Ok((files, writable)) => volumes.push(VolumePlan { name: name.clone(), files, writable }),
             Err(wrong) if is_mounted => return Err(bad_pod(format!("volume {name}: {wrong}"))),
             Err(_) => {}
@@ -52,26 +51,27 @@ fn files(
     facts: &Facts<'_>,
     delivery: &Delivery,
     name: &str,
-    source: Source,
+    source: &VolumeSource,
 ) -> Result<(Vec<VolumeFile>, bool), String> {
     let mut files = Files::default();
     match source {
-        Source::Empty => return Ok((Vec::new(), true)),
-        Source::ConfigMap(from) => {
+        VolumeSource::EmptyDir(_) => return Ok((Vec::new(), true)),
+        VolumeSource::ConfigMap(from) => {
             let what = format!("ConfigMap {}", from.name);
             let mode = from.default_mode.unwrap_or(MODE);
             files.keys(&what, delivery.config_maps.get(&from.name), &from.items, from.optional, mode)?;
         }
-        Source::Secret(from) => {
+        VolumeSource::Secret(from) => {
             let what = format!("Secret {}", from.secret_name);
             let mode = from.default_mode.unwrap_or(SECRET_MODE);
             files.keys(&what, delivery.secrets.get(&from.secret_name), &from.items, from.optional, mode)?;
         }
-        Source::Downward(from) => files.downward(facts, &from, from.default_mode.unwrap_or(MODE))?,
-        Source::Projected(from) => files.projected(facts, delivery, delivery.projected.get(name), &from)?,
-        Source::Other(kind) => {
+        VolumeSource::DownwardApi(from) => files.downward(facts, from, from.default_mode.unwrap_or(MODE))?,
+        VolumeSource::Projected(from) => files.projected(facts, delivery, delivery.projected.get(name), from)?,
+        other => {
             return Err(format!(
-                "kind {kind} is not supported; configMap, secret, projected, downwardAPI and emptyDir are"
+                "kind {} is not supported; configMap, secret, projected, downwardAPI and emptyDir are",
+                other.kind()
             ));
         }
     }
@@ -80,10 +80,10 @@ fn files(
 
 /// Files by path; a later one replaces an earlier one.
 #[derive(Default)]
-struct Files(BTreeMap<String, (Vec<u8>, u32)>);
+struct Files(BTreeMap<String, (Bytes, u32)>);
 
 impl Files {
-    fn put(&mut self, path: &str, bytes: &[u8], mode: u32) -> Result<(), String> {
+    fn put(&mut self, path: &str, bytes: &Bytes, mode: u32) -> Result<(), String> {
         names::check_inner(path).map_err(|wrong| format!("path {path:?} {wrong}"))?;
         if mode > 0o777 {
             return Err(format!("mode {mode} of {path:?} is above 0777 (511)"));
@@ -92,14 +92,14 @@ impl Files {
         if let Some(other) = self.0.keys().find(|other| is_under(other, path) || is_under(path, other)) {
             return Err(format!("{path:?} and {other:?} cannot both be files"));
         }
-        self.0.insert(path.to_owned(), (bytes.to_vec(), mode));
+        self.0.insert(path.to_owned(), (bytes.clone(), mode));
         Ok(())
     }
 
     fn keys(
         &mut self,
         what: &str,
-        entries: Option<&BTreeMap<String, Vec<u8>>>,
+        entries: Option<&Contents>,
         items: &[KeyToPath],
         optional: bool,
         mode: u32,
@@ -126,7 +126,7 @@ impl Files {
         Ok(())
     }
 
-    fn downward(&mut self, facts: &Facts<'_>, from: &DownwardVolume, mode: u32) -> Result<(), String> {
+    fn downward(&mut self, facts: &Facts<'_>, from: &DownwardApiSource, mode: u32) -> Result<(), String> {
         for item in &from.items {
             let text = match (&item.field_ref, &item.resource_field_ref) {
                 (Some(field), _) => facts
@@ -138,7 +138,7 @@ impl Files {
                 (None, Some(resource)) => facts.resource(resource, &Container::default())?,
                 (None, None) => return Err(format!("{:?} has no source", item.path)),
             };
-            self.put(&item.path, text.as_bytes(), item.mode.unwrap_or(mode))?;
+            self.put(&item.path, &Bytes::from(text), item.mode.unwrap_or(mode))?;
         }
         Ok(())
     }
@@ -149,8 +149,8 @@ impl Files {
         &mut self,
         facts: &Facts<'_>,
         delivery: &Delivery,
-        delivered: Option<&BTreeMap<String, Vec<u8>>>,
-        from: &ProjectedVolume,
+        delivered: Option<&Contents>,
+        from: &ProjectedSource,
     ) -> Result<(), String> {
         let mode = from.default_mode.unwrap_or(MODE);
         for source in &from.sources {
@@ -159,9 +159,9 @@ impl Files {
                 let what = format!("ConfigMap {}", map.name);
                 own.keys(&what, delivery.config_maps.get(&map.name), &map.items, map.optional, mode)
             } else if let Some(secret) = &source.secret {
-                let what = format!("Secret {}", secret.name);
+                let what = format!("Secret {}", secret.secret_name);
                 let mode = from.default_mode.unwrap_or(SECRET_MODE);
-                own.keys(&what, delivery.secrets.get(&secret.name), &secret.items, secret.optional, mode)
+                own.keys(&what, delivery.secrets.get(&secret.secret_name), &secret.items, secret.optional, mode)
             } else if let Some(downward) = &source.downward_api {
                 own.downward(facts, downward, mode)
             } else if let Some(token) = &source.service_account_token {

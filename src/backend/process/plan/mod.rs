@@ -5,19 +5,18 @@ mod env;
 pub(crate) mod expand;
 mod facts;
 mod files;
-mod manifest;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use base64::Engine;
+use bytes::Bytes;
 
-use self::{
-    facts::Facts,
-    manifest::{ConfigMap, Container, Delivered, Hook, Payload, Secret, Spec},
-};
-use super::{machine::Kind, names, restart::RestartPolicy};
+use self::facts::Facts;
+use super::{machine::Kind, names};
 use crate::{
     code::{Code, reason},
+    interlink::{
+        self, BadKey, Container, HookHandler, PodSpec, RestartPolicy, RetrievedContainer, RetrievedPodData, is_label,
+    },
     wire::{PodRef, Status},
 };
 
@@ -87,7 +86,7 @@ pub(crate) struct VolumeFile {
     /// Inside the volume.
     pub(crate) path: String,
     /// What is in it.
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Bytes,
     /// Permission bits.
     pub(crate) mode: u32,
 }
@@ -99,15 +98,20 @@ pub(crate) struct Site {
     pub(crate) cpu_millis: u64,
     /// Memory, in bytes.
     pub(crate) memory: u64,
+    /// Where the directories of the pods are.
+    pub(crate) pods: PathBuf,
 }
+
+/// Bytes by key.
+type Contents = BTreeMap<String, Bytes>;
 
 /// What came with the pod, by name.
 #[derive(Default)]
 pub(crate) struct Delivery {
-    config_maps: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
-    secrets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    config_maps: BTreeMap<String, Contents>,
+    secrets: BTreeMap<String, Contents>,
     /// By the name of the volume.
-    projected: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
+    projected: BTreeMap<String, Contents>,
 }
 
 /// The pod cannot run here.
@@ -121,27 +125,19 @@ impl Plan {
     /// # Errors
     /// FAILED_PRECONDITION/BAD_POD or INVALID_ARGUMENT with what is wrong, where, and what to do.
     pub(crate) fn read(pod: &PodRef, payload: &[u8], site: &Site) -> Result<Self, Status> {
-        if !names::is_uid(&pod.uid) {
+        if !interlink::is_uid(&pod.uid) {
             return Err(invalid("the pod's uid must be a UUID in lower case"));
         }
-        if !names::is_label(&pod.namespace) || !names::is_subdomain(&pod.name) {
+        if !is_label(&pod.namespace) || !interlink::is_subdomain(&pod.name) {
             return Err(invalid("the pod's namespace or name is not an RFC 1123 name"));
         }
-        // The text of a serde error may quote a value, and values may be secrets: only the place is told.
-        let payload: Payload = serde_json::from_slice(payload).map_err(|error| {
-            invalid(format!(
-                "the payload is not interLink's RetrievedPodData: {} at line {} column {}",
-                category(&error),
-                error.line(),
-                error.column()
-            ))
-        })?;
-        let uid = &payload.pod.metadata.uid;
-        if !uid.is_empty() && *uid != pod.uid {
+        let payload: RetrievedPodData = interlink::parse(payload)
+            .map_err(|wrong| invalid(format!("the payload is not interLink's RetrievedPodData: {wrong}")))?;
+        if !payload.pod.uid().is_empty() && payload.pod.uid() != pod.uid {
             return Err(invalid("the payload is of a pod with another uid"));
         }
-        let delivery = Delivery::collect(payload.container)?;
-        let spec = &payload.pod.spec;
+        let delivery = Delivery::collect(&payload.container).map_err(|wrong| bad_pod(wrong.to_string()))?;
+        let spec = payload.pod.spec();
         check_names(spec)?;
         let facts = Facts { pod, manifest: &payload.pod, site };
         let volumes = files::volumes(&facts, &delivery)?;
@@ -155,8 +151,8 @@ impl Plan {
             pod: pod.clone(),
             containers,
             volumes,
-            policy: policy(&spec.restart_policy)?,
-            grace: Duration::from_secs(spec.termination_grace_period_seconds.unwrap_or(30)),
+            policy: spec.restart_policy,
+            grace: Duration::from_secs(spec.grace_seconds()),
             active_seconds: spec.active_deadline_seconds,
         })
     }
@@ -166,9 +162,20 @@ impl Plan {
         self.containers.iter().find_map(|container| Some((container, container.mounts.first()?)))
     }
 
-    /// Names of all containers, init containers first.
-    pub(crate) fn names(&self) -> String {
-        self.containers.iter().map(|container| container.name.as_str()).collect::<Vec<_>>().join(", ")
+    /// The container whose log is meant: the named one, or the first main one.
+    ///
+    /// # Errors
+    /// NOT_FOUND with the names that there are.
+    pub(crate) fn log_of(&self, name: &str) -> Result<&str, Status> {
+        let found = self.containers.iter().find(|container| match name {
+            "" => container.kind == Kind::Main,
+            name => container.name == name,
+        });
+        found.map(|container| container.name.as_str()).ok_or_else(|| {
+            let names: Vec<_> = self.containers.iter().map(|container| container.name.as_str()).collect();
+            let text = format!("the pod has no container {name:?}; it has {}", names.join(", "));
+            Status::new(Code::NotFound, reason::NO_LOG, text)
+        })
     }
 }
 
@@ -176,65 +183,31 @@ fn invalid(text: impl Into<String>) -> Status {
     Status::new(Code::InvalidArgument, reason::BAD_POD, text).not_started()
 }
 
-fn category(error: &serde_json::Error) -> &'static str {
-    match error.classify() {
-        serde_json::error::Category::Eof => "it ends too early",
-        serde_json::error::Category::Syntax => "broken JSON",
-        _ => "a value of the wrong type",
-    }
-}
-
 impl Delivery {
-    fn collect(containers: Vec<Delivered>) -> Result<Self, Status> {
+    fn collect(containers: &[RetrievedContainer]) -> Result<Self, BadKey> {
         let mut delivery = Self::default();
         for delivered in containers {
-            for map in delivered.config_maps {
-                let (name, entries) = config_map(map)?;
-                delivery.config_maps.insert(name, entries);
+            for map in &delivered.config_maps {
+                delivery.config_maps.insert(map.name().to_owned(), map.contents()?);
             }
-            for map in delivered.projectedvolumemaps.into_iter().chain(delivered.projectedvolumesmaps) {
-                let (name, entries) = config_map(map)?;
-                delivery.projected.insert(name, entries);
+            for map in &delivered.projected_volume_maps {
+                delivery.projected.insert(map.name().to_owned(), map.contents()?);
             }
-            for secret in delivered.secrets {
-                let (name, entries) = decode_secret(secret)?;
-                delivery.secrets.insert(name, entries);
+            for secret in &delivered.secrets {
+                delivery.secrets.insert(secret.name().to_owned(), secret.contents()?);
             }
         }
         Ok(delivery)
     }
 }
 
-fn config_map(map: ConfigMap) -> Result<(String, BTreeMap<String, Vec<u8>>), Status> {
-    let name = map.metadata.name;
-    let mut entries = decode("ConfigMap", &name, map.binary_data)?;
-    entries.extend(map.data.into_iter().map(|(key, text)| (key, text.into_bytes())));
-    Ok((name, entries))
-}
-
-fn decode_secret(secret: Secret) -> Result<(String, BTreeMap<String, Vec<u8>>), Status> {
-    let name = secret.metadata.name;
-    let mut entries = decode("Secret", &name, secret.data)?;
-    entries.extend(secret.string_data.into_iter().map(|(key, text)| (key, text.into_bytes())));
-    Ok((name, entries))
-}
-
-fn decode(kind: &str, name: &str, from: BTreeMap<String, String>) -> Result<BTreeMap<String, Vec<u8>>, Status> {
-    from.into_iter()
-        .map(|(key, text)| match base64::engine::general_purpose::STANDARD.decode(text.trim()) {
-            Ok(bytes) => Ok((key, bytes)),
-            Err(_) => Err(bad_pod(format!("{kind} {name}: the value of key {key} is not base64"))),
-        })
-        .collect()
-}
-
-fn check_names(spec: &Spec) -> Result<(), Status> {
+fn check_names(spec: &PodSpec) -> Result<(), Status> {
     if spec.containers.is_empty() {
         return Err(bad_pod("the pod has no containers"));
     }
     let mut seen = std::collections::BTreeSet::new();
     for container in spec.init_containers.iter().chain(&spec.containers) {
-        if !names::is_label(&container.name) {
+        if !is_label(&container.name) {
             return Err(bad_pod(format!("container name {:?} is not an RFC 1123 label", container.name)));
         }
         if !seen.insert(&container.name) {
@@ -243,7 +216,7 @@ fn check_names(spec: &Spec) -> Result<(), Status> {
     }
     let mut seen = std::collections::BTreeSet::new();
     for volume in &spec.volumes {
-        if !names::is_label(&volume.name) {
+        if !is_label(&volume.name) {
             return Err(bad_pod(format!("volume name {:?} is not an RFC 1123 label", volume.name)));
         }
         if !seen.insert(&volume.name) {
@@ -254,22 +227,13 @@ fn check_names(spec: &Spec) -> Result<(), Status> {
 }
 
 fn init_kind(container: &Container) -> Result<Kind, Status> {
-    match container.restart_policy.as_str() {
-        "" => Ok(Kind::Init),
-        "Always" => Ok(Kind::Sidecar),
-        other => Err(bad_pod(format!(
+    match container.restart_policy {
+        None => Ok(Kind::Init),
+        Some(RestartPolicy::Always) => Ok(Kind::Sidecar),
+        Some(other) => Err(bad_pod(format!(
             "init container {}: restartPolicy {other:?} is not supported; only Always is (a sidecar)",
             container.name
         ))),
-    }
-}
-
-fn policy(word: &str) -> Result<RestartPolicy, Status> {
-    match word {
-        "" | "Always" => Ok(RestartPolicy::Always),
-        "OnFailure" => Ok(RestartPolicy::OnFailure),
-        "Never" => Ok(RestartPolicy::Never),
-        other => Err(bad_pod(format!("restartPolicy {other:?} is none of Always, OnFailure, Never"))),
     }
 }
 
@@ -328,6 +292,7 @@ fn plan_container(
     if working_dir.as_ref().is_some_and(|dir| !dir.starts_with('/') || dir.contains('\0')) {
         return Err(bad_pod(format!("container {name}: workingDir must be an absolute path")));
     }
+    let hooks = container.lifecycle.as_ref();
     Ok(ContainerPlan {
         name: name.clone(),
         image: container.image.clone(),
@@ -335,13 +300,13 @@ fn plan_container(
         argv,
         working_dir,
         mounts,
-        post_start: hook(name, "postStart", container.lifecycle.post_start.as_ref())?,
-        pre_stop: hook(name, "preStop", container.lifecycle.pre_stop.as_ref())?,
+        post_start: hook(name, "postStart", hooks.and_then(|hooks| hooks.post_start.as_ref()))?,
+        pre_stop: hook(name, "preStop", hooks.and_then(|hooks| hooks.pre_stop.as_ref()))?,
         env,
     })
 }
 
-fn hook(container: &str, which: &str, hook: Option<&Hook>) -> Result<Option<Vec<String>>, Status> {
+fn hook(container: &str, which: &str, hook: Option<&HookHandler>) -> Result<Option<Vec<String>>, Status> {
     let Some(hook) = hook else { return Ok(None) };
     if let Some(exec) = &hook.exec {
         if exec.command.first().is_none_or(String::is_empty) {
@@ -359,4 +324,4 @@ fn hook(container: &str, which: &str, hook: Option<&Hook>) -> Result<Option<Vec<
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
