@@ -1,1 +1,2 @@
-//! backend
+//! Ready-made handlers.
+pub mod process;
