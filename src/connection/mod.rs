@@ -10,7 +10,8 @@ use crate::{
     code::CloseCode,
     transport::{Transport, TransportError},
     wire::{
-        EventAck, LogChunk, LogsEnd, NodeStatus, PodEvent, Register, Request, Response, Status, StreamLogs, Welcome,
+        EventAck, LogChunk, LogsEnd, NodeStatus, PodEvent, Register, Request, Response, Status, StreamLogs,
+        Welcome,
     },
 };
 
@@ -211,7 +212,10 @@ pub struct Registered<T> {
 ///
 /// # Errors
 /// When the hub refused or did not answer in time.
-pub async fn register<T: Transport>(transport: T, register: Register) -> Result<Registered<T>, HandshakeError> {
+pub async fn register<T: Transport>(
+    transport: T,
+    register: Register,
+) -> Result<Registered<T>, HandshakeError> {
     todo!()
 }
 
@@ -227,7 +231,11 @@ impl<T: Transport> Registered<T> {
 pub enum HandshakeError {
     /// The peer refused or closed.
     #[error("refused with {code}: {reason}")]
-    Refused { code: CloseCode, reason: String, retry_after: Duration },
+    Refused {
+        code: CloseCode,
+        reason: String,
+        retry_after: Duration,
+    },
     /// Nothing came in time.
     #[error("no answer within {0:?}")]
     Timeout(Duration),

@@ -87,7 +87,11 @@ pub trait Handler: Send + Sync + 'static {
     fn status(&self, which: Which) -> impl Future<Output = Result<Vec<PodState>, Status>> + Send;
 
     /// Sends a log into `sink`: at once one chunk, possibly empty, with the start position, then the rest.
-    fn logs(&self, request: LogRequest, sink: LogSink) -> impl Future<Output = Result<LogsEnd, Status>> + Send;
+    fn logs(
+        &self,
+        request: LogRequest,
+        sink: LogSink,
+    ) -> impl Future<Output = Result<LogsEnd, Status>> + Send;
 
     /// What the plugin has, and whether it is ready (with a reason if not). Asked before each registration.
     fn node(&self) -> impl Future<Output = NodeStatus> + Send;

@@ -34,7 +34,10 @@ const FRAMES_TAG: u8 = 0x0a;
 /// Appends one frame to a packet under construction. What is in `out` stays a valid packet, because
 /// protobuf joins repeated fields by concatenation.
 pub fn encode_frame(out: &mut BytesMut, stream: StreamId, body: Body) {
-    let frame = Frame { stream: stream.0, body: Some(body) };
+    let frame = Frame {
+        stream: stream.0,
+        body: Some(body),
+    };
     let len = frame.encoded_len();
     out.reserve(len + 11);
     out.put_u8(FRAMES_TAG);
@@ -58,7 +61,10 @@ pub fn encoded_len(stream: StreamId, body: &Body) -> usize {
 /// Every malformed, oversized or nested message; nothing panics.
 pub fn decode_packet(message: Bytes, limit: usize) -> Result<Vec<Frame>, CodecError> {
     if message.len() > limit {
-        return Err(CodecError::TooLarge { size: message.len(), limit });
+        return Err(CodecError::TooLarge {
+            size: message.len(),
+            limit,
+        });
     }
     let packet = decode_bounded(message)?;
     if packet.zstd.is_empty() {
@@ -77,7 +83,10 @@ pub fn decode_packet(message: Bytes, limit: usize) -> Result<Vec<Frame>, CodecEr
 /// Compresses an encoded packet of plain frames, or gives nothing when that would not make it smaller.
 pub fn compress_packet(plain: &[u8]) -> Option<Bytes> {
     let squeezed = zstd::bulk::compress(plain, 1).ok()?;
-    let packet = Packet { frames: Vec::new(), zstd: squeezed.into() };
+    let packet = Packet {
+        frames: Vec::new(),
+        zstd: squeezed.into(),
+    };
     (packet.encoded_len() < plain.len()).then(|| packet.encode_to_vec().into())
 }
 
@@ -96,7 +105,9 @@ fn inflate(squeezed: &[u8], limit: usize) -> Result<Bytes, CodecError> {
     inflater
         .set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(MAX_WINDOW_LOG))
         .map_err(|_| CodecError::Zstd("window limit"))?;
-    let plain = inflater.decompress(squeezed, size).map_err(|_| CodecError::Zstd("broken"))?;
+    let plain = inflater
+        .decompress(squeezed, size)
+        .map_err(|_| CodecError::Zstd("broken"))?;
     Ok(plain.into())
 }
 

@@ -50,8 +50,13 @@ impl Run {
         }
         let talk = create_new(&dir.join("supervisor.log")).map_err(|error| failed("create", dir, &error))?;
         // The lock goes to the supervisor with its stdin: it is held without a break from here to its end.
-        command.stdin(Stdio::from(lock)).stdout(Stdio::null()).stderr(Stdio::from(talk));
-        let mut child = command.spawn().map_err(|error| failed("start the supervisor", program, &error))?;
+        command
+            .stdin(Stdio::from(lock))
+            .stdout(Stdio::null())
+            .stderr(Stdio::from(talk));
+        let mut child = command
+            .spawn()
+            .map_err(|error| failed("start the supervisor", program, &error))?;
         drop(command);
         let (tell, ended) = watch::channel(false);
         tokio::spawn(async move {
@@ -59,7 +64,11 @@ impl Run {
             let _ = child.wait().await;
             tell.send_replace(true);
         });
-        Ok(Self { dir: dir.to_owned(), seen: RunState::Starting, ended: Some(ended) })
+        Ok(Self {
+            dir: dir.to_owned(),
+            seen: RunState::Starting,
+            ended: Some(ended),
+        })
     }
 
     /// Finds a run again: alive, ended, or lost (an [`Exit`] with reason ContainerLost).
@@ -68,10 +77,18 @@ impl Run {
     /// When there is no such run, or its files cannot be read.
     pub fn attach(dir: &Path) -> Result<Self, Status> {
         if !dir.join(spec::SPEC).exists() {
-            return Err(Status::new(Code::NotFound, reason::POD_NOT_FOUND, format!("no run in {}", dir.display())));
+            return Err(Status::new(
+                Code::NotFound,
+                reason::POD_NOT_FOUND,
+                format!("no run in {}", dir.display()),
+            ));
         }
         let seen = look(dir).map_err(|error| failed("read", dir, &error))?;
-        Ok(Self { dir: dir.to_owned(), seen, ended: None })
+        Ok(Self {
+            dir: dir.to_owned(),
+            seen,
+            ended: None,
+        })
     }
 
     /// The directory of the run.
@@ -136,15 +153,25 @@ fn prepare(dir: &Path, spec: &RunSpec) -> Result<File, Status> {
         .create(dir)
         .map_err(|error| failed("create", dir, &error))?;
     let path = dir.join(spec::LOCK);
+    let logs = dir.join(spec::LOG);
     // Only the first start of a directory gets past this: a run is never started twice.
     let lock = create_new(&path).map_err(|error| failed("create", &path, &error))?;
     lock.lock().map_err(|error| failed("lock", &path, &error))?;
     spec::write_record(dir, spec::SPEC, spec).map_err(|error| failed("write the spec in", dir, &error))?;
+    // Last: a run with a log directory is one that readers wait for.
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&logs)
+        .map_err(|error| failed("create", &logs, &error))?;
     Ok(lock)
 }
 
 fn create_new(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// Looks at the files. The lock is tried before the exit record is read for the last time: a supervisor writes the
@@ -156,7 +183,10 @@ pub(crate) fn look(dir: &Path) -> io::Result<RunState> {
     let started = spec::read_record::<Started>(dir, spec::STARTED)?;
     if alive(dir)? {
         return Ok(match started {
-            Some(Started { started_at, ready: true }) => RunState::Running { started_at },
+            Some(Started {
+                started_at,
+                ready: true,
+            }) => RunState::Running { started_at },
             _ => RunState::Starting,
         });
     }
@@ -164,7 +194,11 @@ pub(crate) fn look(dir: &Path) -> io::Result<RunState> {
         return Ok(RunState::Exited(exit));
     }
     let finished_at = fs::metadata(dir).and_then(|meta| meta.modified())?;
-    let mut exit = Exit::not_started(137, "ContainerLost", "lost: the supervisor ended without an exit record (was the machine restarted?)");
+    let mut exit = Exit::not_started(
+        137,
+        "ContainerLost",
+        "lost: the supervisor ended without an exit record (was the machine restarted?)",
+    );
     exit.finished_at = finished_at;
     exit.started_at = started.map(|started| started.started_at);
     exit.started = started.is_some();
@@ -186,7 +220,10 @@ fn alive(dir: &Path) -> io::Result<bool> {
 
 /// Wakes the supervisor. One that does not listen yet looks at the stop record before it waits.
 fn wake(dir: &Path) {
-    let control = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(dir.join(spec::CONTROL));
+    let control = OpenOptions::new()
+        .write(true)
+        .custom_flags(O_NONBLOCK)
+        .open(dir.join(spec::CONTROL));
     if let Ok(mut control) = control {
         let _ = control.write(b"!");
     }
