@@ -1,0 +1,397 @@
+//! A log as chunks: where it starts, what a chunk holds, when it ends.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use super::{
+    seek,
+    source::{Found, Source},
+};
+use crate::{
+    backend::process::spec,
+    code::{Code, reason},
+    limits::LOG_CHUNK,
+    wire::{LogChunk, LogOptions, LogPosition, LogsEnd, Status, Timestamp},
+};
+
+/// How soon new bytes are seen: after some, and when it has been quiet for a while.
+const LOOK_MIN: Duration = Duration::from_millis(5);
+const LOOK_MAX: Duration = Duration::from_millis(100);
+/// `2026-01-02T03:04:05.123456789Z `.
+const PREFIX: usize = 31;
+
+/// Reads the log of one container.
+pub(crate) struct LogReader<L> {
+    inner: Option<Inner>,
+    live: L,
+    pause: Duration,
+}
+
+impl<L: Fn() -> bool + Send + Sync> LogReader<L> {
+    /// Finds the log and the place to start.
+    pub(crate) async fn open(
+        container_dir: &Path,
+        options: LogOptions,
+        start: Option<LogPosition>,
+        live: L,
+    ) -> Result<Self, Status> {
+        let dir = container_dir.to_owned();
+        let inner = blocking(move || Inner::open(dir, options, start)).await?;
+        Ok(Self {
+            inner: Some(inner),
+            live,
+            pause: LOOK_MIN,
+        })
+    }
+
+    /// The next chunk; the first comes at once, perhaps empty. None at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<LogChunk>, Status> {
+        loop {
+            // Asked before the files, so that a start in between is not missed.
+            let live = (self.live)();
+            let Some(mut inner) = self.inner.take() else {
+                return Ok(None);
+            };
+            let (inner, step) = blocking(move || {
+                let step = inner.step(live);
+                Ok((inner, step))
+            })
+            .await?;
+            self.inner = Some(inner);
+            match step? {
+                Step::Chunk(chunk) => {
+                    self.pause = LOOK_MIN;
+                    return Ok(Some(chunk));
+                }
+                Step::End => return Ok(None),
+                Step::Wait => {
+                    tokio::time::sleep(self.pause).await;
+                    self.pause = (self.pause * 2).min(LOOK_MAX);
+                }
+            }
+        }
+    }
+
+    /// Where it stands.
+    pub(crate) fn end(&self) -> LogsEnd {
+        self.inner
+            .as_ref()
+            .map_or_else(LogsEnd::default, |inner| LogsEnd {
+                next: Some(inner.position()),
+                eof: inner.eof,
+                reset: inner.reset,
+            })
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+) -> Result<T, Status> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| {
+        Err(Status::new(
+            Code::Internal,
+            reason::PLUGIN_ERROR,
+            "reading the log failed",
+        ))
+    })
+}
+
+enum Step {
+    Chunk(LogChunk),
+    Wait,
+    End,
+}
+
+struct Inner {
+    container_dir: PathBuf,
+    /// None while the container has not started.
+    source: Option<Source>,
+    timestamps: bool,
+    follow: bool,
+    left: Option<u64>,
+    /// The next raw byte begins a line.
+    line_start: bool,
+    /// The first chunk was made.
+    opened: bool,
+    /// The first chunk has still to say so.
+    reset_due: bool,
+    reset: bool,
+    gap: u64,
+    eof: bool,
+}
+
+impl Inner {
+    fn open(container_dir: PathBuf, options: LogOptions, start: Option<LogPosition>) -> Result<Self, Status> {
+        let epochs = epochs(&container_dir).map_err(|error| unreadable(&error))?;
+        let mut reset = false;
+        let at = match start {
+            Some(start) => {
+                let known = start.epoch == 0 && start.offset == 0
+                    || epochs.contains(&start.epoch)
+                        && exists(&container_dir, start).map_err(|error| unreadable(&error))?;
+                reset = !known;
+                if known && start.epoch != 0 {
+                    Some((start.epoch, start.offset))
+                } else {
+                    epochs.last().map(|epoch| (*epoch, 0))
+                }
+            }
+            None => {
+                let epoch = if options.previous {
+                    previous(&epochs)?
+                } else {
+                    epochs.last().copied()
+                };
+                let Some(epoch) = epoch else {
+                    return Ok(Self::new(container_dir, None, &options, reset));
+                };
+                let dir = run_dir(&container_dir, epoch).join(spec::LOG);
+                let at = begin(&dir, &options).map_err(|error| unreadable(&error))?;
+                Some((epoch, at))
+            }
+        };
+        let mut inner = Self::new(container_dir, at, &options, reset);
+        if let Some((epoch, offset)) = at {
+            let dir = run_dir(&inner.container_dir, epoch).join(spec::LOG);
+            let before = seek::byte_before(&dir, offset).map_err(|error| unreadable(&error))?;
+            inner.line_start = before.is_none_or(|byte| byte == b'\n');
+        }
+        Ok(inner)
+    }
+
+    fn new(container_dir: PathBuf, at: Option<(u64, u64)>, options: &LogOptions, reset: bool) -> Self {
+        let source = at.map(|(epoch, offset)| Source::new(&run_dir(&container_dir, epoch), epoch, offset));
+        Self {
+            container_dir,
+            source,
+            timestamps: options.timestamps,
+            follow: options.follow,
+            left: options.limit_bytes,
+            line_start: true,
+            opened: false,
+            reset_due: reset,
+            reset,
+            gap: 0,
+            eof: false,
+        }
+    }
+
+    fn position(&self) -> LogPosition {
+        self.source
+            .as_ref()
+            .map_or(LogPosition { epoch: 0, offset: 0 }, |source| LogPosition {
+                epoch: source.epoch,
+                offset: source.position,
+            })
+    }
+
+    fn step(&mut self, live: bool) -> Result<Step, Status> {
+        if self.source.is_none() {
+            let first = epochs(&self.container_dir)
+                .map_err(|error| unreadable(&error))?
+                .last()
+                .copied();
+            self.source = first.map(|epoch| Source::new(&run_dir(&self.container_dir, epoch), epoch, 0));
+        }
+        let Some(source) = &mut self.source else {
+            return Ok(if !self.opened {
+                self.chunk(self.position(), Bytes::new())
+            } else if live && self.follow {
+                Step::Wait
+            } else {
+                self.eof = !live;
+                Step::End
+            });
+        };
+        let want = self.left.map_or(LOG_CHUNK, |left| {
+            usize::try_from(left).unwrap_or(LOG_CHUNK).min(LOG_CHUNK)
+        });
+        // With nothing left one byte is still looked for, to tell the end from the limit.
+        let mut buffer = vec![0; want.max(1)];
+        loop {
+            let at = LogPosition {
+                epoch: source.epoch,
+                offset: source.position,
+            };
+            match source.look(&mut buffer).map_err(|error| unreadable(&error))? {
+                Found::Gap(bytes) => {
+                    self.gap += bytes;
+                    self.line_start = true;
+                }
+                Found::Bytes(_) if want == 0 => return Ok(self.quiet(at, Step::End)),
+                Found::Bytes(read) => {
+                    buffer.truncate(read);
+                    let data = if self.timestamps {
+                        stamped(source, &buffer, &mut self.line_start, want)
+                    } else {
+                        plain(source, buffer)
+                    };
+                    if let Some(left) = &mut self.left {
+                        *left -= data.len() as u64;
+                    }
+                    return Ok(self.chunk(at, data));
+                }
+                Found::Nothing => {
+                    let step = if self.follow && want > 0 {
+                        Step::Wait
+                    } else {
+                        Step::End
+                    };
+                    return Ok(self.quiet(at, step));
+                }
+                Found::End => {
+                    let step = self.quiet(at, Step::End);
+                    self.eof = matches!(step, Step::End);
+                    return Ok(step);
+                }
+            }
+        }
+    }
+
+    /// Nothing to send: but the first chunk and a gap at the end are told.
+    fn quiet(&mut self, at: LogPosition, step: Step) -> Step {
+        if self.opened && self.gap == 0 {
+            step
+        } else {
+            self.chunk(at, Bytes::new())
+        }
+    }
+
+    fn chunk(&mut self, at: LogPosition, data: Bytes) -> Step {
+        self.opened = true;
+        Step::Chunk(LogChunk {
+            at: Some(at),
+            next_offset: self.position().offset,
+            data,
+            gap_bytes: std::mem::take(&mut self.gap),
+            reset: std::mem::take(&mut self.reset_due),
+        })
+    }
+}
+
+fn plain(source: &mut Source, buffer: Vec<u8>) -> Bytes {
+    source.advance(buffer.len());
+    Bytes::from(buffer)
+}
+
+/// As many bytes with their prefixes as fit into `room`.
+fn stamped(source: &mut Source, raw: &[u8], line_start: &mut bool, room: usize) -> Bytes {
+    let mut out = Vec::with_capacity(room);
+    let mut taken = 0;
+    while taken < raw.len() && out.len() < room {
+        if *line_start {
+            let prefix = prefix(source.time_of(source.position + taken as u64));
+            // A prefix never ends a chunk: who goes on from there would get it again.
+            if prefix.len() >= room - out.len() {
+                // Only a limit leaves no room for a whole prefix in an empty chunk: it then ends within it.
+                if out.is_empty() {
+                    out.extend_from_slice(&prefix.as_bytes()[..room]);
+                }
+                break;
+            }
+            out.extend_from_slice(prefix.as_bytes());
+            *line_start = false;
+        }
+        let rest = &raw[taken..];
+        let line = rest
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or(rest.len(), |index| index + 1);
+        let part = &rest[..line.min(room - out.len())];
+        out.extend_from_slice(part);
+        taken += part.len();
+        *line_start = part.ends_with(b"\n");
+    }
+    source.advance(taken);
+    Bytes::from(out)
+}
+
+fn prefix(nanos: Option<u64>) -> String {
+    let nanos = nanos.unwrap_or(0);
+    let seconds = Timestamp {
+        seconds: (nanos / 1_000_000_000) as i64,
+        nanos: 0,
+    }
+    .to_string();
+    let text = format!("{}.{:09}Z ", seconds.trim_end_matches('Z'), nanos % 1_000_000_000);
+    debug_assert_eq!(text.len(), PREFIX);
+    text
+}
+
+fn begin(dir: &Path, options: &LogOptions) -> io::Result<u64> {
+    let mut at = seek::oldest(dir)?;
+    if let Some(since) = &options.since_time {
+        let seconds = u64::try_from(since.seconds).unwrap_or(0);
+        let nanos = seconds
+            .saturating_mul(1_000_000_000)
+            .saturating_add(u64::try_from(since.nanos).unwrap_or(0));
+        at = at.max(seek::since(dir, nanos)?);
+    }
+    if let Some(lines) = options.tail {
+        at = at.max(seek::tail(dir, lines)?);
+    }
+    Ok(at)
+}
+
+/// True when the log reaches to this offset, or once did: what was rotated away is a gap, not another log.
+fn exists(container_dir: &Path, at: LogPosition) -> io::Result<bool> {
+    let run = run_dir(container_dir, at.epoch);
+    let recorded = spec::read_record::<spec::Exit>(&run, spec::EXIT)?.map_or(0, |exit| exit.log_end);
+    Ok(at.offset <= recorded.max(seek::end(&run.join(spec::LOG))?))
+}
+
+fn previous(epochs: &[u64]) -> Result<Option<u64>, Status> {
+    match epochs {
+        [.., previous, _] => Ok(Some(*previous)),
+        _ => Err(Status::new(
+            Code::NotFound,
+            reason::NO_LOG,
+            "the container has no previous run",
+        )),
+    }
+}
+
+fn run_dir(container_dir: &Path, epoch: u64) -> PathBuf {
+    container_dir.join(epoch.to_string())
+}
+
+/// The runs that have a log, rising.
+fn epochs(container_dir: &Path) -> io::Result<Vec<u64>> {
+    let entries = match fs::read_dir(container_dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut epochs = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let epoch = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u64>().ok())
+            .filter(|epoch| *epoch > 0);
+        if let Some(epoch) = epoch
+            && entry.path().join(spec::LOG).is_dir()
+        {
+            epochs.push(epoch);
+        }
+    }
+    epochs.sort_unstable();
+    Ok(epochs)
+}
+
+fn unreadable(error: &io::Error) -> Status {
+    match error.kind() {
+        io::ErrorKind::NotFound => Status::new(Code::OutOfRange, reason::LOG_GONE, "the log was removed"),
+        _ => Status::new(
+            Code::Internal,
+            reason::PLUGIN_ERROR,
+            format!("cannot read the log: {error}"),
+        ),
+    }
+}
