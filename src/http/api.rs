@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     code::reason,
-    interlink::Pod,
     hub::{CallMeta, LogQuery, PluginView, PodView},
+    interlink::Pod,
     wire::{self, LogOptions, LogPosition, PodRef, Timestamp},
 };
 
@@ -346,6 +346,8 @@ impl std::str::FromStr for Start {
 
 /// A time so many seconds ago; the epoch when that is before it.
 fn seconds_before(now: SystemTime, seconds: u64) -> Timestamp {
-    let then = now.checked_sub(Duration::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH);
+    let then = now
+        .checked_sub(Duration::from_secs(seconds))
+        .unwrap_or(SystemTime::UNIX_EPOCH);
     then.max(SystemTime::UNIX_EPOCH).into()
 }

@@ -52,8 +52,14 @@ mod tests {
 
     #[test]
     fn bad_json_is_named_with_its_place_but_not_its_value() {
-        let said = json::<Vec<u8>>(br#"[1, "hunter2"]"#, "a list").unwrap_err().status.message;
-        assert!(said.starts_with("bad JSON, expected a list: ") && said.contains("line 1"), "{said}");
+        let said = json::<Vec<u8>>(br#"[1, "hunter2"]"#, "a list")
+            .unwrap_err()
+            .status
+            .message;
+        assert!(
+            said.starts_with("bad JSON, expected a list: ") && said.contains("line 1"),
+            "{said}"
+        );
         assert!(!said.contains("hunter2"), "{said}");
     }
 

@@ -219,8 +219,9 @@ fn uid_of(bytes: &[u8]) -> Result<String, Refusal> {
 fn log_query(edge: &Edge, call: &Call) -> Result<LogQuery, Refusal> {
     let asked: LogStruct = parsed(edge, &call.body, "a log request")?;
     // A span of seconds becomes a time now, so that a reopened stream means the same.
-    let options =
-        asked.to_options(SystemTime::now().into()).map_err(|bad| Refusal::invalid(bad.to_string()))?;
+    let options = asked
+        .to_options(SystemTime::now().into())
+        .map_err(|bad| Refusal::invalid(bad.to_string()))?;
     Ok(LogQuery {
         pod: asked.pod_ref(),
         container: asked.container_name,

@@ -27,11 +27,16 @@ fn version(event: &PodEvent) -> u64 {
 }
 
 fn drain(outbox: &mut Outbox) -> Vec<u64> {
-    std::iter::from_fn(|| outbox.take()).map(|event| event.seq).collect()
+    std::iter::from_fn(|| outbox.take())
+        .map(|event| event.seq)
+        .collect()
 }
 
 fn ack(seq: u64) -> EventAck {
-    EventAck { epoch: EPOCH.get(), seq }
+    EventAck {
+        epoch: EPOCH.get(),
+        seq,
+    }
 }
 
 #[test]
@@ -41,8 +46,16 @@ fn a_newer_state_replaces_the_older_and_takes_a_new_number() {
         assert!(outbox.push(event(uid, version)));
     }
     let sent: Vec<_> = std::iter::from_fn(|| outbox.take()).collect();
-    assert_eq!(sent.iter().map(|event| (event.seq, version(event))).collect::<Vec<_>>(), [(2, 2), (3, 3)]);
-    assert!(sent.iter().all(|event| event.epoch == 77 && event.state.as_ref().unwrap().seq == event.seq));
+    assert_eq!(
+        sent.iter()
+            .map(|event| (event.seq, version(event)))
+            .collect::<Vec<_>>(),
+        [(2, 2), (3, 3)]
+    );
+    assert!(
+        sent.iter()
+            .all(|event| event.epoch == 77 && event.state.as_ref().unwrap().seq == event.seq)
+    );
 }
 
 #[test]
@@ -54,7 +67,15 @@ fn an_ack_is_cumulative_idempotent_and_clamped_to_what_was_sent() {
     outbox.take();
     outbox.take();
     outbox.ack(ack(99));
-    assert_eq!(outbox.describe(), wire::Outbox { epoch: 77, oldest_seq: 3, next_seq: 4, acked_seq: 2 });
+    assert_eq!(
+        outbox.describe(),
+        wire::Outbox {
+            epoch: 77,
+            oldest_seq: 3,
+            next_seq: 4,
+            acked_seq: 2
+        }
+    );
     outbox.ack(ack(1));
     outbox.ack(ack(2));
     assert_eq!(outbox.describe().acked_seq, 2);
@@ -143,7 +164,10 @@ impl Hub {
                 self.applied = event.seq;
                 let uid = event.state.as_ref().unwrap().pod.as_ref().unwrap().uid.clone();
                 let older = self.latest.insert(uid, version(&event));
-                assert!(older.is_none_or(|older| older < version(&event)), "states never go back");
+                assert!(
+                    older.is_none_or(|older| older < version(&event)),
+                    "states never go back"
+                );
             }
         }
     }

@@ -9,8 +9,8 @@ use crate::{
     code::Code,
     limits,
     wire::{
-        ContainerRunning, ContainerState, ContainerTerminated, ContainerWaiting, LogChunk, LogPosition, PodRef,
-        PodState, Presence, Status, container_state::State,
+        ContainerRunning, ContainerState, ContainerTerminated, ContainerWaiting, LogChunk, LogPosition,
+        PodRef, PodState, Presence, Status, container_state::State,
     },
 };
 
@@ -41,13 +41,22 @@ impl PodState {
 impl ContainerState {
     /// A container that does not run yet, with one CamelCase word why.
     pub fn waiting(name: impl Into<String>, reason: impl Into<String>) -> Self {
-        let waiting = ContainerWaiting { reason: reason.into(), ..ContainerWaiting::default() };
-        Self { name: name.into(), state: Some(State::Waiting(waiting)), ..Self::default() }
+        let waiting = ContainerWaiting {
+            reason: reason.into(),
+            ..ContainerWaiting::default()
+        };
+        Self {
+            name: name.into(),
+            state: Some(State::Waiting(waiting)),
+            ..Self::default()
+        }
     }
 
     /// A container that runs and is ready.
     pub fn running(name: impl Into<String>, since: SystemTime) -> Self {
-        let running = ContainerRunning { started_at: Some(since.into()) };
+        let running = ContainerRunning {
+            started_at: Some(since.into()),
+        };
         Self {
             name: name.into(),
             ready: true,
@@ -60,7 +69,9 @@ impl ContainerState {
     /// A running container ends now and will not be started again: `Completed` with exit code 0, else `Error`.
     /// One that does not run stays as it is.
     pub fn end(&mut self, exit_code: i32) {
-        let Some(State::Running(running)) = &self.state else { return };
+        let Some(State::Running(running)) = &self.state else {
+            return;
+        };
         self.state = Some(State::Terminated(ContainerTerminated {
             exit_code,
             reason: if exit_code == 0 { "Completed" } else { "Error" }.to_owned(),
@@ -85,7 +96,12 @@ impl LogChunk {
             let data = rest.split_to(rest.len().min(limits::LOG_CHUNK));
             let at = Some(LogPosition { epoch, offset });
             offset += data.len() as u64;
-            Some(Self { at, next_offset: offset, data, ..Self::default() })
+            Some(Self {
+                at,
+                next_offset: offset,
+                data,
+                ..Self::default()
+            })
         })
     }
 }
@@ -118,8 +134,13 @@ mod tests {
         let mut container = ContainerState::running("main", SystemTime::UNIX_EPOCH);
         container.end(3);
         container.end(0);
-        let Some(State::Terminated(ended)) = container.state else { panic!("it runs") };
-        assert_eq!((ended.exit_code, ended.reason.as_str(), container.ready), (3, "Error", false));
+        let Some(State::Terminated(ended)) = container.state else {
+            panic!("it runs")
+        };
+        assert_eq!(
+            (ended.exit_code, ended.reason.as_str(), container.ready),
+            (3, "Error", false)
+        );
         assert_eq!(ended.started_at, Some(SystemTime::UNIX_EPOCH.into()));
     }
 }

@@ -35,7 +35,10 @@ pub async fn served() -> Served {
 }
 
 pub async fn served_with_token(token: &str) -> Served {
-    let config = HttpConfig { token: Some(Token::new(token).unwrap()), ..HttpConfig::default() };
+    let config = HttpConfig {
+        token: Some(Token::new(token).unwrap()),
+        ..HttpConfig::default()
+    };
     Served::with(HubConfig::default(), config, Surface::ALL).await
 }
 
@@ -49,7 +52,12 @@ impl Served {
         let task = tokio::spawn(serve(listener, routes, async {
             let _ = stopped.await;
         }));
-        Self { hub, addr, stop: Some(stop), task }
+        Self {
+            hub,
+            addr,
+            stop: Some(stop),
+            task,
+        }
     }
 
     /// Begins the shutdown.
@@ -59,24 +67,47 @@ impl Served {
 
     /// Waits until the shutdown is over.
     pub async fn stopped(&mut self) {
-        tokio::time::timeout(PATIENCE, &mut self.task).await.expect("serve ends").unwrap();
+        tokio::time::timeout(PATIENCE, &mut self.task)
+            .await
+            .expect("serve ends")
+            .unwrap();
     }
 
-    pub async fn open(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Response<Incoming> {
+    pub async fn open(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Response<Incoming> {
         let stream = TcpStream::connect(&self.addr).await.unwrap();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection.with_upgrades());
-        let mut request = Request::builder().method(method).uri(path).header("host", &self.addr);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", &self.addr);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body.into())).unwrap();
-        tokio::time::timeout(PATIENCE, sender.send_request(request)).await.expect("an answer").unwrap()
+        tokio::time::timeout(PATIENCE, sender.send_request(request))
+            .await
+            .expect("an answer")
+            .unwrap()
     }
 
-    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let (parts, body) = self.open(method, path, headers, body).await.into_parts();
-        let whole = tokio::time::timeout(PATIENCE, body.collect()).await.expect("a whole body");
+        let whole = tokio::time::timeout(PATIENCE, body.collect())
+            .await
+            .expect("a whole body");
         Answer {
             status: parts.status.as_u16(),
             headers: parts.headers,
@@ -105,8 +136,16 @@ impl Served {
         }
         let response = self.open("GET", "/ws", &headers, "").await;
         let (parts, body) = response.into_parts();
-        let body = if parts.status == 101 { Bytes::new() } else { body.collect().await.unwrap().to_bytes() };
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        let body = if parts.status == 101 {
+            Bytes::new()
+        } else {
+            body.collect().await.unwrap().to_bytes()
+        };
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        }
     }
 
     /// Sends bytes as they are and reads until the hub closes.
@@ -114,7 +153,9 @@ impl Served {
         let mut stream = TcpStream::connect(&self.addr).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         let mut all = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut all)).await.expect("the end");
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut all))
+            .await
+            .expect("the end");
         let _ = read;
         String::from_utf8_lossy(&all).into_owned()
     }

@@ -8,12 +8,22 @@ use towline::{
 
 use super::client::{Served, UID, create_body, logs_body, pod, served, served_with_token};
 
-const CALLS: [&str; 6] = ["/create", "/delete", "/status", "/getLogs", "/pinglink", "/updateCache"];
+const CALLS: [&str; 6] = [
+    "/create",
+    "/delete",
+    "/status",
+    "/getLogs",
+    "/pinglink",
+    "/updateCache",
+];
 
 #[tokio::test]
 async fn without_the_token_only_the_probes_answer() {
     let hub = served_with_token("s3cret").await;
-    for path in CALLS.into_iter().chain(["/ws", "/metrics", "/api/v1/pods", "/nodes/a/create", "/nowhere"]) {
+    for path in CALLS
+        .into_iter()
+        .chain(["/ws", "/metrics", "/api/v1/pods", "/nodes/a/create", "/nowhere"])
+    {
         let answer = hub.get(path).await;
         assert_eq!(answer.status, 401, "{path}");
         assert!(answer.header("www-authenticate").starts_with("Bearer"), "{path}");
@@ -25,10 +35,14 @@ async fn without_the_token_only_the_probes_answer() {
 #[tokio::test]
 async fn a_wrong_token_is_403_and_the_right_one_is_let_in() {
     let hub = served_with_token("s3cret").await;
-    let wrong = hub.ask("GET", "/api/v1/pods", &[("authorization", "Bearer other")], "").await;
+    let wrong = hub
+        .ask("GET", "/api/v1/pods", &[("authorization", "Bearer other")], "")
+        .await;
     assert_eq!(wrong.status, 403);
     assert_eq!(wrong.json()["error"]["code"], "PERMISSION_DENIED");
-    let right = hub.ask("GET", "/api/v1/pods", &[("authorization", "Bearer s3cret")], "").await;
+    let right = hub
+        .ask("GET", "/api/v1/pods", &[("authorization", "Bearer s3cret")], "")
+        .await;
     assert_eq!(right.status, 200);
     assert_eq!(hub.dial(&[("authorization", "Bearer other")]).await.status, 403);
     assert_eq!(hub.dial(&[]).await.status, 401);
@@ -42,8 +56,13 @@ async fn a_link_is_taken_with_the_binary_subprotocol() {
     assert_eq!(answer.status, 101);
     assert_eq!(answer.header("sec-websocket-protocol"), "towline.v1.proto");
     // The example of RFC 6455 section 1.3.
-    assert_eq!(answer.header("sec-websocket-accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    let several = hub.dial(&[("sec-websocket-protocol", "other, towline.v1.proto")]).await;
+    assert_eq!(
+        answer.header("sec-websocket-accept"),
+        "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    );
+    let several = hub
+        .dial(&[("sec-websocket-protocol", "other, towline.v1.proto")])
+        .await;
     assert_eq!(several.status, 101);
 }
 
@@ -65,7 +84,12 @@ async fn what_is_not_an_upgrade_is_told_so() {
     let hub = served().await;
     let plain = hub.get("/ws").await;
     assert_eq!((plain.status, plain.header("upgrade")), (426, "websocket"));
-    assert_eq!(hub.ask("POST", "/ws", &[("upgrade", "websocket")], "").await.status, 426);
+    assert_eq!(
+        hub.ask("POST", "/ws", &[("upgrade", "websocket")], "")
+            .await
+            .status,
+        426
+    );
     let old = hub.dial(&[("sec-websocket-version", "8")]).await;
     assert_eq!((old.status, old.header("sec-websocket-version")), (400, "13"));
     assert_eq!(hub.dial(&[("sec-websocket-key", "short")]).await.status, 400);
@@ -76,19 +100,27 @@ async fn what_is_not_an_upgrade_is_told_so() {
 
 #[tokio::test]
 async fn a_browser_is_refused_unless_its_origin_is_allowed() {
-    let config = HttpConfig { allowed_origins: vec!["https://dash.example".to_owned()], ..HttpConfig::default() };
+    let config = HttpConfig {
+        allowed_origins: vec!["https://dash.example".to_owned()],
+        ..HttpConfig::default()
+    };
     let hub = Served::with(HubConfig::default(), config, Surface::ALL).await;
     let evil = hub.dial(&[("origin", "https://evil.example")]).await;
     assert_eq!(evil.status, 403);
     assert!(evil.text().contains("Origin"), "{}", evil.text());
     assert_eq!(hub.dial(&[("origin", "https://dash.example")]).await.status, 101);
-    let post = hub.ask("POST", "/create", &[("origin", "null")], create_body()).await;
+    let post = hub
+        .ask("POST", "/create", &[("origin", "null")], create_body())
+        .await;
     assert_eq!(post.status, 403);
 }
 
 #[tokio::test]
 async fn too_many_upgrades_at_once_are_told_to_come_back() {
-    let config = HttpConfig { max_handshakes: 0, ..HttpConfig::default() };
+    let config = HttpConfig {
+        max_handshakes: 0,
+        ..HttpConfig::default()
+    };
     let hub = Served::with(HubConfig::default(), config, Surface::ALL).await;
     let answer = hub.dial(&[]).await;
     assert_eq!(answer.status, 503);
@@ -99,11 +131,20 @@ async fn too_many_upgrades_at_once_are_told_to_come_back() {
 async fn the_session_header_is_echoed_or_made() {
     let hub = served().await;
     for path in ["/pinglink", "/create", "/api/v1/version"] {
-        let given = hub.ask("POST", path, &[("InterLink-Http-Session", "CreatePod#12345")], "").await;
-        assert_eq!(given.header("interlink-http-session"), "CreatePod#12345", "{path}");
+        let given = hub
+            .ask("POST", path, &[("InterLink-Http-Session", "CreatePod#12345")], "")
+            .await;
+        assert_eq!(
+            given.header("interlink-http-session"),
+            "CreatePod#12345",
+            "{path}"
+        );
         let made = hub.ask("POST", path, &[], "").await;
         let session = made.header("interlink-http-session");
-        assert!(session.starts_with("Request-") && session.len() == 8 + 36, "{session}");
+        assert!(
+            session.starts_with("Request-") && session.len() == 8 + 36,
+            "{session}"
+        );
     }
 }
 
@@ -116,11 +157,21 @@ async fn bad_json_is_400_with_its_place_and_without_its_values() {
             let answer = hub.ask("GET", &path, &[], r#"{"a": "hunter2" "b"}"#).await;
             assert_eq!(answer.status, 400, "{path}");
             let text = answer.text();
-            assert!(text.starts_with("bad JSON") && text.contains("line 1 column"), "{path}: {text}");
-            assert!(!text.contains("hunter2") && text.trim_end().lines().count() == 1, "{path}: {text}");
+            assert!(
+                text.starts_with("bad JSON") && text.contains("line 1 column"),
+                "{path}: {text}"
+            );
+            assert!(
+                !text.contains("hunter2") && text.trim_end().lines().count() == 1,
+                "{path}: {text}"
+            );
             assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
             let empty = hub.ask("POST", &path, &[], "").await;
-            assert!(empty.status == 400 && empty.text().contains("empty"), "{path}: {}", empty.text());
+            assert!(
+                empty.status == 400 && empty.text().contains("empty"),
+                "{path}: {}",
+                empty.text()
+            );
         }
     }
     let wrong = hub.ask("POST", "/create", &[], r#"["hunter2"]"#).await;
@@ -133,7 +184,8 @@ async fn log_requests_are_checked_as_interlink_does() {
     let hub = served().await;
     let both = logs_body(|body| body["Opts"] = json!({"Tail": 10, "Bytes": 1024}));
     let bad_uid = logs_body(|body| body["PodUID"] = json!("../../etc/passwd"));
-    let spans = logs_body(|body| body["Opts"] = json!({"SinceSeconds": 1, "SinceTime": "2026-01-01T00:00:00Z"}));
+    let spans =
+        logs_body(|body| body["Opts"] = json!({"SinceSeconds": 1, "SinceTime": "2026-01-01T00:00:00Z"}));
     for (body, said) in [
         (both, "Both Tail and LimitBytes set. Set only one of them"),
         (bad_uid, "invalid pod UID: must be a valid UUID"),
@@ -152,7 +204,11 @@ async fn the_cache_takes_a_pod_or_a_uid() {
         assert_eq!((answer.status, answer.text()), (200, "Updated cache"));
     }
     for body in ["", "{}", "../x", "[]"] {
-        assert_eq!(hub.ask("POST", "/updateCache", &[], body).await.status, 400, "{body}");
+        assert_eq!(
+            hub.ask("POST", "/updateCache", &[], body).await.status,
+            400,
+            "{body}"
+        );
     }
 }
 
@@ -162,7 +218,11 @@ async fn without_a_plugin_the_ping_is_503_with_a_short_reason() {
     for path in ["/pinglink", "/nodes/slurm1/pinglink"] {
         let answer = hub.ask("POST", path, &[], "").await;
         assert_eq!(answer.status, 503);
-        assert!(answer.json()["reason"].as_str().is_some_and(|text| !text.is_empty()));
+        assert!(
+            answer.json()["reason"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty())
+        );
     }
     let status = hub.ask("GET", "/status", &[], "[]").await;
     assert_eq!((status.status, status.text()), (200, "[]"));
@@ -170,41 +230,84 @@ async fn without_a_plugin_the_ping_is_503_with_a_short_reason() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_413() {
-    let config = HttpConfig { max_body: 1000, ..HttpConfig::default() };
+    let config = HttpConfig {
+        max_body: 1000,
+        ..HttpConfig::default()
+    };
     let hub = Served::with(HubConfig::default(), config, Surface::ALL).await;
     let answer = hub.ask("POST", "/create", &[], vec![b' '; 1001]).await;
     assert_eq!(answer.status, 413);
     assert!(answer.text().contains("1000 bytes"), "{}", answer.text());
-    let chunked = format!("POST /create HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n400\r\n{}\r\n0\r\n\r\n", " ".repeat(1024));
-    let answer = hub.raw(chunked.replace("host: x", "host: x\r\nconnection: close").as_bytes()).await;
+    let chunked = format!(
+        "POST /create HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n400\r\n{}\r\n0\r\n\r\n",
+        " ".repeat(1024)
+    );
+    let answer = hub
+        .raw(
+            chunked
+                .replace("host: x", "host: x\r\nconnection: close")
+                .as_bytes(),
+        )
+        .await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 
 #[tokio::test]
 async fn heads_are_bounded() {
     let hub = served().await;
-    let long = hub.get(&format!("/api/v1/pods?namespace={}", "x".repeat(2100))).await;
-    assert_eq!((long.status, &long.json()["error"]["code"]), (414, &json!("INVALID_ARGUMENT")));
+    let long = hub
+        .get(&format!("/api/v1/pods?namespace={}", "x".repeat(2100)))
+        .await;
+    assert_eq!(
+        (long.status, &long.json()["error"]["code"]),
+        (414, &json!("INVALID_ARGUMENT"))
+    );
     let many: String = (0..70).map(|n| format!("x-{n}: 1\r\n")).collect();
-    let answer = hub.raw(format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{many}\r\n").as_bytes()).await;
+    let answer = hub
+        .raw(format!("GET /healthz HTTP/1.1\r\nhost: x\r\n{many}\r\n").as_bytes())
+        .await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
-    let big = format!("GET /healthz HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(20_000));
+    let big = format!(
+        "GET /healthz HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
+        "y".repeat(20_000)
+    );
     let answer = hub.raw(big.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 431") || answer.is_empty(), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 431") || answer.is_empty(),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
 async fn the_api_lists_and_says_what_it_does_not_know() {
     let hub = served().await;
-    for path in ["/api/v1/plugins", "/api/v1/pods", "/api/v1/pods?namespace=a&plugin=b", "/api/v1/events"] {
+    for path in [
+        "/api/v1/plugins",
+        "/api/v1/pods",
+        "/api/v1/pods?namespace=a&plugin=b",
+        "/api/v1/events",
+    ] {
         let answer = hub.get(path).await;
-        assert_eq!((answer.status, answer.json()), (200, json!({"items": []})), "{path}");
+        assert_eq!(
+            (answer.status, answer.json()),
+            (200, json!({"items": []})),
+            "{path}"
+        );
     }
     let version = hub.get("/api/v1/version").await.json();
     assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
-    for path in ["/api/v1/plugins/a", "/api/v1/namespaces/a/pods/b", "/api/v1/namespaces/a/pods/b/log", "/api/v1/x"] {
+    for path in [
+        "/api/v1/plugins/a",
+        "/api/v1/namespaces/a/pods/b",
+        "/api/v1/namespaces/a/pods/b/log",
+        "/api/v1/x",
+    ] {
         let answer = hub.get(path).await;
-        assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &json!("NOT_FOUND")), "{path}");
+        assert_eq!(
+            (answer.status, &answer.json()["error"]["code"]),
+            (404, &json!("NOT_FOUND")),
+            "{path}"
+        );
     }
     let method = hub.ask("POST", "/api/v1/pods", &[], "").await;
     assert_eq!(method.status, 405);
@@ -214,13 +317,26 @@ async fn the_api_lists_and_says_what_it_does_not_know() {
 #[tokio::test]
 async fn unknown_query_keys_are_named() {
     let hub = served().await;
-    for path in ["/api/v1/version", "/api/v1/plugins", "/api/v1/pods", "/api/v1/events", "/api/v1/namespaces/a/pods/b/log"] {
+    for path in [
+        "/api/v1/version",
+        "/api/v1/plugins",
+        "/api/v1/pods",
+        "/api/v1/events",
+        "/api/v1/namespaces/a/pods/b/log",
+    ] {
         let answer = hub.get(&format!("{path}?namespcae=x")).await;
         assert_eq!(answer.status, 400, "{path}");
         let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
         assert!(message.contains("namespcae"), "{path}: {message}");
     }
-    for query in ["tail=x", "position=1", "position=1:x", "follow=maybe", "since_time=now", "since_seconds=1&since_time=2026-01-01T00:00:00Z"] {
+    for query in [
+        "tail=x",
+        "position=1",
+        "position=1:x",
+        "follow=maybe",
+        "since_time=now",
+        "since_seconds=1&since_time=2026-01-01T00:00:00Z",
+    ] {
         let answer = hub.get(&format!("/api/v1/namespaces/a/pods/b/log?{query}")).await;
         assert_eq!(answer.status, 400, "{query}");
     }
@@ -232,8 +348,16 @@ async fn every_path_of_the_document_is_served_with_its_method() {
     let document = hub.get("/api/v1/openapi.json").await.json();
     assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
     for (path, methods) in document["paths"].as_object().unwrap() {
-        for method in methods.as_object().unwrap().keys().filter(|key| ["get", "post", "delete"].contains(&key.as_str())) {
-            let path = path.replace("{plugin}", "p").replace("{name}", "n").replace("{namespace}", "ns");
+        for method in methods
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|key| ["get", "post", "delete"].contains(&key.as_str()))
+        {
+            let path = path
+                .replace("{plugin}", "p")
+                .replace("{name}", "n")
+                .replace("{namespace}", "ns");
             let answer = hub.ask(&method.to_uppercase(), &path, &[], "").await;
             let unserved = answer.text().contains("no such path") || answer.status == 405;
             assert!(!unserved, "{method} {path}: {}", answer.text());
@@ -245,7 +369,11 @@ async fn every_path_of_the_document_is_served_with_its_method() {
 async fn metrics_and_readiness_are_for_machines() {
     let hub = served().await;
     let metrics = hub.get("/metrics").await;
-    assert!(metrics.header("content-type").starts_with("application/openmetrics-text; version=1.0.0"));
+    assert!(
+        metrics
+            .header("content-type")
+            .starts_with("application/openmetrics-text; version=1.0.0")
+    );
     assert!(metrics.text().ends_with("# EOF\n"), "{}", metrics.text());
     let ready = hub.get("/readyz").await;
     let failing = ready.json()["failing"].as_array().unwrap().len();
@@ -257,7 +385,11 @@ async fn a_listener_serves_its_part_only() {
     let parts = [
         (Surface::REST, "/pinglink", ["/ws", "/api/v1/pods", "/metrics"]),
         (Surface::LINK, "/ws", ["/pinglink", "/api/v1/pods", "/metrics"]),
-        (Surface::ADMIN, "/api/v1/pods", ["/ws", "/pinglink", "/nodes/a/pinglink"]),
+        (
+            Surface::ADMIN,
+            "/api/v1/pods",
+            ["/ws", "/pinglink", "/nodes/a/pinglink"],
+        ),
     ];
     for (surface, there, elsewhere) in parts {
         let hub = Served::with(HubConfig::default(), HttpConfig::default(), surface).await;
@@ -275,7 +407,10 @@ async fn a_watch_ends_with_a_reason_at_shutdown_and_serve_returns() {
     let response = hub.open("GET", "/api/v1/events?watch=true", &[], "").await;
     assert_eq!(response.headers()["content-type"], "application/x-ndjson");
     hub.stop();
-    let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    let body = http_body_util::BodyExt::collect(response.into_body())
+        .await
+        .unwrap()
+        .to_bytes();
     let last: Value = serde_json::from_slice(body.trim_ascii()).unwrap();
     assert_eq!(last["error"]["reason"], "DRAINING");
     hub.stopped().await;

@@ -54,8 +54,12 @@ impl ProcessConfig {
     /// # Errors
     /// When the path of this binary is not known.
     pub fn new(state_dir: impl Into<PathBuf>) -> Result<Self, StartError> {
-        let program = std::env::current_exe()
-            .map_err(|error| wrong("program", format!("the path of this binary is not known: {error}")))?;
+        let program = std::env::current_exe().map_err(|error| {
+            wrong(
+                "program",
+                format!("the path of this binary is not known: {error}"),
+            )
+        })?;
         Ok(Self {
             state_dir: state_dir.into(),
             program,
@@ -76,7 +80,10 @@ impl ProcessConfig {
             return Err(wrong("state_dir", "must be given"));
         }
         if self.state_dir.to_str().is_none() {
-            return Err(wrong("state_dir", "must be UTF-8: containers get it in their environment"));
+            return Err(wrong(
+                "state_dir",
+                "must be UTF-8: containers get it in their environment",
+            ));
         }
         if !self.program.is_absolute() {
             return Err(wrong("program", "must be an absolute path"));
@@ -88,21 +95,32 @@ impl ProcessConfig {
             return Err(wrong("pods", "must be more than 0"));
         }
         if self.log_segment == 0 || self.log_cap < self.log_segment {
-            return Err(wrong("log_cap", "must be at least one log segment, which must be more than 0"));
+            return Err(wrong(
+                "log_cap",
+                "must be at least one log segment, which must be more than 0",
+            ));
         }
         Ok(())
     }
 }
 
 fn wrong(key: &'static str, problem: impl Into<String>) -> StartError {
-    StartError::Config { key, problem: problem.into() }
+    StartError::Config {
+        key,
+        problem: problem.into(),
+    }
 }
 
 /// MemTotal of this machine in bytes, or 0 where it is not told.
 fn machine_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = text.lines().find_map(|line| {
-        line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+        line.strip_prefix("MemTotal:")?
+            .trim()
+            .strip_suffix("kB")?
+            .trim()
+            .parse::<u64>()
+            .ok()
     });
     kib.unwrap_or(0) << 10
 }
@@ -117,9 +135,28 @@ mod tests {
         let config = ProcessConfig::new("/tmp/x").unwrap();
         config.validate().unwrap();
         assert!(config.memory > 0 && config.cpu_millis >= 1000);
-        let error = ProcessConfig { program: "towline".into(), ..config.clone() }.validate().unwrap_err();
+        let error = ProcessConfig {
+            program: "towline".into(),
+            ..config.clone()
+        }
+        .validate()
+        .unwrap_err();
         assert_eq!(error.to_string(), "program: must be an absolute path");
-        assert!(ProcessConfig { log_cap: 1, ..config.clone() }.validate().is_err());
-        assert!(ProcessConfig { state_dir: PathBuf::new(), ..config }.validate().is_err());
+        assert!(
+            ProcessConfig {
+                log_cap: 1,
+                ..config.clone()
+            }
+            .validate()
+            .is_err()
+        );
+        assert!(
+            ProcessConfig {
+                state_dir: PathBuf::new(),
+                ..config
+            }
+            .validate()
+            .is_err()
+        );
     }
 }

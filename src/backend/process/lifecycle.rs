@@ -57,7 +57,11 @@ impl Lifecycle {
         }
         let mut machine = Machine::new(slots, plan.policy, plan.grace, deadline);
         if let Some(record) = *delete.borrow() {
-            machine.end(Ending::Deleted, record.grace_seconds.map(Duration::from_secs), now);
+            machine.end(
+                Ending::Deleted,
+                record.grace_seconds.map(Duration::from_secs),
+                now,
+            );
         }
         for (index, run) in runs.iter_mut().enumerate() {
             match run {
@@ -72,7 +76,19 @@ impl Lifecycle {
             }
         }
         let (told, watch) = watch::channel(state::pod_state(&plan, &machine, SystemTime::now()));
-        (Self { plan, machine, runs, dir, shared, delete, told, was_told: None }, watch)
+        (
+            Self {
+                plan,
+                machine,
+                runs,
+                dir,
+                shared,
+                delete,
+                told,
+                was_told: None,
+            },
+            watch,
+        )
     }
 
     /// Runs the pod until it is deleted.
@@ -203,7 +219,10 @@ impl Lifecycle {
         }
         self.shared.pods().remove(&self.plan.pod.uid);
         tracing::info!(pod = %self.plan.pod, "the pod is gone");
-        self.shared.push(PodEventType::Deleted, state::absent(&self.plan.pod, SystemTime::now()));
+        self.shared.push(
+            PodEventType::Deleted,
+            state::absent(&self.plan.pod, SystemTime::now()),
+        );
     }
 }
 
@@ -211,7 +230,10 @@ async fn any_change(runs: &mut [Option<Run>]) -> (usize, RunState) {
     let live: Vec<_> = runs
         .iter_mut()
         .enumerate()
-        .filter_map(|(index, run)| run.as_mut().map(|run| Box::pin(async move { (index, run.changed().await) })))
+        .filter_map(|(index, run)| {
+            run.as_mut()
+                .map(|run| Box::pin(async move { (index, run.changed().await) }))
+        })
         .collect();
     if live.is_empty() {
         return std::future::pending().await;
@@ -226,12 +248,18 @@ fn find(dir: &std::path::Path, container: &ContainerPlan) -> (Slot, Option<Run>)
         tracing::error!(dir = %dir.display(), %error, "the runs of a container cannot be listed");
         0
     });
-    let before = (begun > 1).then(|| attach(begun - 1)).flatten().map(|run| run.state());
+    let before = (begun > 1)
+        .then(|| attach(begun - 1))
+        .flatten()
+        .map(|run| run.state());
     let last = match before {
         Some(RunState::Exited(exit)) => Some(exit),
         _ => None,
     };
-    (Slot::resume(&container.name, container.kind, begun, last), attach(begun))
+    (
+        Slot::resume(&container.name, container.kind, begun, last),
+        attach(begun),
+    )
 }
 
 /// The end of a run whose directory was made, but no more than that.
@@ -240,5 +268,9 @@ fn unbegun() -> Exit {
 }
 
 fn failed(text: &str) -> Status {
-    Status::new(crate::code::Code::Internal, crate::code::reason::PLUGIN_ERROR, text)
+    Status::new(
+        crate::code::Code::Internal,
+        crate::code::reason::PLUGIN_ERROR,
+        text,
+    )
 }

@@ -174,7 +174,14 @@ impl Machine {
         grace: Duration,
         deadline: Option<(Instant, u64)>,
     ) -> Self {
-        Self { slots, policy, grace, deadline, ending: None, at_once: false }
+        Self {
+            slots,
+            policy,
+            grace,
+            deadline,
+            ending: None,
+            at_once: false,
+        }
     }
 
     /// Begins the end of the pod. A delete overrules every other reason; it may only shorten the grace.
@@ -193,7 +200,9 @@ impl Machine {
 
     /// Takes in what became of a container's present run.
     pub(crate) fn observe(&mut self, index: usize, state: RunState, now: Instant) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         if !slot.is_live() {
             return;
         }
@@ -210,7 +219,9 @@ impl Machine {
     fn exited(&mut self, index: usize, exit: Exit, now: Instant) {
         let ending = self.ending.is_some();
         let policy = self.policy;
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         slot.has_run |= exit.started;
         slot.stopped = None;
         let again = !ending
@@ -220,14 +231,23 @@ impl Machine {
                 Kind::Main => restarts(policy, exit.exit_code),
             };
         if again {
-            let ran = exit.started_at.and_then(|at| exit.finished_at.duration_since(at).ok()).unwrap_or_default();
+            let ran = exit
+                .started_at
+                .and_then(|at| exit.finished_at.duration_since(at).ok())
+                .unwrap_or_default();
             let delay = slot.backoff.after(ran);
-            slot.phase = Phase::Backoff { until: now + delay, delay };
+            slot.phase = Phase::Backoff {
+                until: now + delay,
+                delay,
+            };
             slot.last = Some(exit);
             return;
         }
         let failed_init = !ending && slot.kind == Kind::Init && exit.exit_code != 0;
-        let said = format!("init container {} ended with exit code {}", slot.name, exit.exit_code);
+        let said = format!(
+            "init container {} ended with exit code {}",
+            slot.name, exit.exit_code
+        );
         let exit = match &self.ending {
             Some((Ending::Deadline(seconds), _)) => late(exit, *seconds),
             _ => exit,
@@ -267,7 +287,10 @@ impl Machine {
             if due {
                 slot.runs += 1;
                 slot.phase = Phase::Starting;
-                actions.push(Action::Start { slot: index, epoch: slot.runs });
+                actions.push(Action::Start {
+                    slot: index,
+                    epoch: slot.runs,
+                });
             }
             let next_may_go = match slot.kind {
                 Kind::Init => slot.is_ended(),
@@ -290,11 +313,28 @@ impl Machine {
                 actions.extend(stop(slot, index, by, by.saturating_duration_since(now)));
             }
         }
-        let others_ended = self.slots.iter().all(|slot| slot.kind == Kind::Sidecar || slot.is_ended());
-        let last = self.slots.iter_mut().enumerate().rev().find(|(_, slot)| slot.is_live());
+        let others_ended = self
+            .slots
+            .iter()
+            .all(|slot| slot.kind == Kind::Sidecar || slot.is_ended());
+        let last = self
+            .slots
+            .iter_mut()
+            .enumerate()
+            .rev()
+            .find(|(_, slot)| slot.is_live());
         if let (true, Some((index, slot))) = (others_ended, last) {
-            let floor = if self.at_once { Duration::ZERO } else { SIDECAR_GRACE };
-            actions.extend(stop(slot, index, by, by.saturating_duration_since(now).max(floor)));
+            let floor = if self.at_once {
+                Duration::ZERO
+            } else {
+                SIDECAR_GRACE
+            };
+            actions.extend(stop(
+                slot,
+                index,
+                by,
+                by.saturating_duration_since(now).max(floor),
+            ));
         }
         actions
     }
@@ -326,7 +366,10 @@ impl Machine {
     }
 
     fn mains_ended(&self) -> bool {
-        self.slots.iter().filter(|slot| slot.kind == Kind::Main).all(Slot::is_ended)
+        self.slots
+            .iter()
+            .filter(|slot| slot.kind == Kind::Main)
+            .all(Slot::is_ended)
     }
 }
 
@@ -337,7 +380,10 @@ fn stop(slot: &mut Slot, index: usize, by: Instant, left: Duration) -> Option<Ac
     }
     slot.stopped = Some(by);
     let grace_seconds = left.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX);
-    Some(Action::Stop { slot: index, grace_seconds })
+    Some(Action::Stop {
+        slot: index,
+        grace_seconds,
+    })
 }
 
 /// The final state of a container that does not run when its pod ends.
@@ -361,15 +407,23 @@ fn unstarted(why: &Ending) -> String {
     match why {
         Ending::Done => "not started: the main containers had ended".to_owned(),
         Ending::InitFailed(said) => format!("not started: {said}"),
-        Ending::Deadline(seconds) => format!("DeadlineExceeded: not started within activeDeadlineSeconds ({seconds} s)"),
+        Ending::Deadline(seconds) => {
+            format!("DeadlineExceeded: not started within activeDeadlineSeconds ({seconds} s)")
+        }
         Ending::Deleted => "not started: the pod was deleted".to_owned(),
     }
 }
 
 /// The end of a run that was cut short by the pod's deadline: it must not look like a success.
 fn late(mut exit: Exit, seconds: u64) -> Exit {
-    let before = if exit.message.is_empty() { String::new() } else { format!("; {}", exit.message) };
-    exit.message = format!("DeadlineExceeded: the pod was active longer than activeDeadlineSeconds ({seconds} s){before}");
+    let before = if exit.message.is_empty() {
+        String::new()
+    } else {
+        format!("; {}", exit.message)
+    };
+    exit.message = format!(
+        "DeadlineExceeded: the pod was active longer than activeDeadlineSeconds ({seconds} s){before}"
+    );
     exit.reason = "DeadlineExceeded".to_owned();
     if exit.exit_code == 0 {
         exit.exit_code = 143;

@@ -7,7 +7,9 @@ fn machine(policy: RestartPolicy, kinds: &[(&str, Kind)]) -> Machine {
 }
 
 fn running() -> RunState {
-    RunState::Running { started_at: SystemTime::UNIX_EPOCH }
+    RunState::Running {
+        started_at: SystemTime::UNIX_EPOCH,
+    }
 }
 
 fn exited(exit_code: i32) -> RunState {
@@ -35,7 +37,12 @@ fn exit_of(machine: &Machine, index: usize) -> &Exit {
 #[test]
 fn init_containers_run_in_order_and_then_all_main_ones() {
     let now = Instant::now();
-    let kinds = [("i1", Kind::Init), ("i2", Kind::Init), ("a", Kind::Main), ("b", Kind::Main)];
+    let kinds = [
+        ("i1", Kind::Init),
+        ("i2", Kind::Init),
+        ("a", Kind::Main),
+        ("b", Kind::Main),
+    ];
     let mut pod = machine(RestartPolicy::Never, &kinds);
     assert_eq!(pod.actions(now), [start(0, 1)]);
     pod.observe(0, running(), now);
@@ -53,13 +60,24 @@ fn init_containers_run_in_order_and_then_all_main_ones() {
 #[test]
 fn a_failed_init_container_of_a_pod_that_never_restarts_ends_everything() {
     let now = Instant::now();
-    let mut pod = machine(RestartPolicy::Never, &[("side", Kind::Sidecar), ("init", Kind::Init), ("main", Kind::Main)]);
+    let mut pod = machine(
+        RestartPolicy::Never,
+        &[
+            ("side", Kind::Sidecar),
+            ("init", Kind::Init),
+            ("main", Kind::Main),
+        ],
+    );
     assert_eq!(pod.actions(now), [start(0, 1)]);
     pod.observe(0, running(), now);
     assert_eq!(pod.actions(now), [start(1, 1)]);
     pod.observe(1, exited(3), now);
     assert_eq!(pod.actions(now), [stop_with(0, 30)]);
-    assert!(exit_of(&pod, 2).message.contains("init container init ended with exit code 3"));
+    assert!(
+        exit_of(&pod, 2)
+            .message
+            .contains("init container init ended with exit code 3")
+    );
     assert_ne!(exit_of(&pod, 2).exit_code, 0);
     pod.observe(0, exited(143), now);
     assert!(pod.is_over() && !pod.succeeded());
@@ -83,7 +101,10 @@ fn a_failed_init_container_is_repeated_unless_the_policy_is_never() {
 #[test]
 fn a_sidecar_lets_the_next_one_go_and_is_stopped_last_in_reverse_order() {
     let now = Instant::now();
-    let mut pod = machine(RestartPolicy::Never, &[("s1", Kind::Sidecar), ("s2", Kind::Sidecar), ("main", Kind::Main)]);
+    let mut pod = machine(
+        RestartPolicy::Never,
+        &[("s1", Kind::Sidecar), ("s2", Kind::Sidecar), ("main", Kind::Main)],
+    );
     assert_eq!(pod.actions(now), [start(0, 1)]);
     pod.observe(0, running(), now);
     assert_eq!(pod.actions(now), [start(1, 1)]);
@@ -101,7 +122,10 @@ fn a_sidecar_lets_the_next_one_go_and_is_stopped_last_in_reverse_order() {
 #[test]
 fn a_sidecar_that_ends_is_started_again_beside_the_main_containers() {
     let now = Instant::now();
-    let mut pod = machine(RestartPolicy::Never, &[("side", Kind::Sidecar), ("main", Kind::Main)]);
+    let mut pod = machine(
+        RestartPolicy::Never,
+        &[("side", Kind::Sidecar), ("main", Kind::Main)],
+    );
     pod.actions(now);
     pod.observe(0, running(), now);
     pod.actions(now);

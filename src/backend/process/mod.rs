@@ -65,7 +65,9 @@ struct Entry {
 
 impl std::fmt::Debug for ProcessBackend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ProcessBackend").field("config", &self.shared.config).finish_non_exhaustive()
+        f.debug_struct("ProcessBackend")
+            .field("config", &self.shared.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -77,19 +79,31 @@ impl ProcessBackend {
     pub async fn open(config: ProcessConfig) -> Result<Self, StartError> {
         config.validate()?;
         let dir = config.state_dir.clone();
-        let failed = |source| StartError::StateDir { dir: dir.clone(), source };
+        let failed = |source| StartError::StateDir {
+            dir: dir.clone(),
+            source,
+        };
         let asked = config.clone();
         let opened = tokio::task::spawn_blocking(move || {
             let store = Store::open(&asked.state_dir)?;
             let found = store.load()?;
             Ok::<_, io::Error>((store, found, supervisor::probe(&asked.program)))
         });
-        let (store, found, capabilities) =
-            opened.await.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
+        let (store, found, capabilities) = opened
+            .await
+            .map_err(|error| failed(io::Error::other(error)))?
+            .map_err(failed)?;
         if let Err(why) = &capabilities.mounts {
-            tracing::warn!(why, "volumes cannot be mounted: pods that need a mountPath are refused");
+            tracing::warn!(
+                why,
+                "volumes cannot be mounted: pods that need a mountPath are refused"
+            );
         }
-        let site = Site { cpu_millis: config.cpu_millis, memory: config.memory, pods: store.pods_dir() };
+        let site = Site {
+            cpu_millis: config.cpu_millis,
+            memory: config.memory,
+            pods: store.pods_dir(),
+        };
         let shared = Arc::new(Shared {
             config,
             site,
@@ -105,7 +119,9 @@ impl ProcessBackend {
                     tracing::info!(pod = %pod.pod, "a pod is taken up again");
                     shared.begin(plan, &pod.record, pod.delete);
                 }
-                Err(status) => tracing::error!(pod = %pod.pod, %status, "a pod's record cannot be used: left alone"),
+                Err(status) => {
+                    tracing::error!(pod = %pod.pod, %status, "a pod's record cannot be used: left alone")
+                }
             }
         }
         Ok(Self { shared })
@@ -127,7 +143,14 @@ impl Shared {
         let plan = Arc::new(plan);
         let (asked, delete) = watch::channel(delete);
         let (lifecycle, state) = Lifecycle::new(plan.clone(), record, self.clone(), delete);
-        self.pods().insert(plan.pod.uid.clone(), Entry { plan, delete: asked, state });
+        self.pods().insert(
+            plan.pod.uid.clone(),
+            Entry {
+                plan,
+                delete: asked,
+                state,
+            },
+        );
         tokio::spawn(lifecycle.run());
     }
 
@@ -138,11 +161,19 @@ impl Shared {
         Some(if entry.delete.borrow().is_some() {
             Err(Status::new(Code::Aborted, reason::DELETED, "the pod is being deleted").not_started())
         } else {
-            Ok(Created { job_id: uid.to_owned(), existed: true })
+            Ok(Created {
+                job_id: uid.to_owned(),
+                existed: true,
+            })
         })
     }
 
-    async fn create(self: Arc<Self>, pod: PodRef, payload: bytes::Bytes, plan: Plan) -> Result<Created, Status> {
+    async fn create(
+        self: Arc<Self>,
+        pod: PodRef,
+        payload: bytes::Bytes,
+        plan: Plan,
+    ) -> Result<Created, Status> {
         let _writing = self.writing.lock().await;
         if let Some(answer) = self.existing(&pod.uid) {
             return answer;
@@ -156,13 +187,20 @@ impl Shared {
             let record = writer.store.put(&plan.pod, &payload, &plan.volumes)?;
             Ok::<_, io::Error>((plan, record))
         });
-        let (plan, record) = written.await.map_err(io::Error::other).and_then(|put| put).map_err(|error| {
-            tracing::error!(%pod, %error, "a pod could not be recorded");
-            unrecorded(&error).not_started()
-        })?;
+        let (plan, record) = written
+            .await
+            .map_err(io::Error::other)
+            .and_then(|put| put)
+            .map_err(|error| {
+                tracing::error!(%pod, %error, "a pod could not be recorded");
+                unrecorded(&error).not_started()
+            })?;
         let job_id = plan.pod.uid.clone();
         self.begin(plan, &record, None);
-        Ok(Created { job_id, existed: false })
+        Ok(Created {
+            job_id,
+            existed: false,
+        })
     }
 
     async fn delete(self: Arc<Self>, pod: PodRef, grace_seconds: Option<u64>) -> Result<Deleted, Status> {
@@ -173,9 +211,14 @@ impl Shared {
         // A repeated delete may hasten the end, not put it off.
         let record = match (before, grace_seconds) {
             (Some(former), None) => former,
-            (Some(DeleteRecord { grace_seconds: Some(former) }), Some(new)) if former <= new => {
-                DeleteRecord { grace_seconds: Some(former) }
-            }
+            (
+                Some(DeleteRecord {
+                    grace_seconds: Some(former),
+                }),
+                Some(new),
+            ) if former <= new => DeleteRecord {
+                grace_seconds: Some(former),
+            },
             (_, grace_seconds) => DeleteRecord { grace_seconds },
         };
         if before != Some(record) {
@@ -201,7 +244,11 @@ fn unrecorded(error: &io::Error) -> Status {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::ResourceExhausted,
         _ => Code::Internal,
     };
-    Status::new(code, reason::PLUGIN_ERROR, format!("the state directory cannot be written: {error}"))
+    Status::new(
+        code,
+        reason::PLUGIN_ERROR,
+        format!("the state directory cannot be written: {error}"),
+    )
 }
 
 /// Work that must be finished though its caller goes.
@@ -210,7 +257,11 @@ async fn finish<T: Send + 'static>(
 ) -> Result<T, Status> {
     match tokio::spawn(work).await {
         Ok(answer) => answer,
-        Err(error) => Err(Status::new(Code::Internal, reason::PLUGIN_ERROR, format!("the call failed: {error}"))),
+        Err(error) => Err(Status::new(
+            Code::Internal,
+            reason::PLUGIN_ERROR,
+            format!("the call failed: {error}"),
+        )),
     }
 }
 
@@ -252,7 +303,8 @@ impl Handler for ProcessBackend {
     async fn logs(&self, mut request: LogRequest, sink: LogSink) -> Result<LogsEnd, Status> {
         let found = {
             let pods = self.shared.pods();
-            pods.get(&request.pod.uid).map(|entry| (entry.plan.clone(), entry.state.clone()))
+            pods.get(&request.pod.uid)
+                .map(|entry| (entry.plan.clone(), entry.state.clone()))
         };
         let Some((plan, state)) = found else {
             let text = format!("pod {} is not known here", request.pod);
@@ -273,7 +325,10 @@ impl Handler for ProcessBackend {
     async fn node(&self) -> NodeStatus {
         let config = &self.shared.config;
         let reason = if !config.program.is_file() {
-            format!("the supervisor program {} is missing; start the plugin again", config.program.display())
+            format!(
+                "the supervisor program {} is missing; start the plugin again",
+                config.program.display()
+            )
         } else if !self.shared.site.pods.is_dir() {
             format!("the state directory {} has gone", config.state_dir.display())
         } else {
@@ -283,7 +338,11 @@ impl Handler for ProcessBackend {
             ready: reason.is_empty(),
             reason,
             cpu: format!("{}m", config.cpu_millis),
-            memory: if config.memory == 0 { String::new() } else { format!("{}Ki", config.memory >> 10) },
+            memory: if config.memory == 0 {
+                String::new()
+            } else {
+                format!("{}Ki", config.memory >> 10)
+            },
             pods: config.pods.to_string(),
             accelerators: None,
             taints: None,
@@ -294,7 +353,12 @@ impl Handler for ProcessBackend {
         if self.shared.events.set(events).is_err() {
             return;
         }
-        let states: Vec<_> = self.shared.pods().values().map(|entry| entry.state.borrow().clone()).collect();
+        let states: Vec<_> = self
+            .shared
+            .pods()
+            .values()
+            .map(|entry| entry.state.borrow().clone())
+            .collect();
         for state in states {
             self.shared.push(PodEventType::Updated, state);
         }

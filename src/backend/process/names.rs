@@ -7,7 +7,9 @@ pub(crate) fn is_key(text: &str) -> bool {
         && text.len() <= 253
         && text != "."
         && !text.starts_with("..")
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 /// Whether this may be the name of an environment variable.

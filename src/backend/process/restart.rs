@@ -45,7 +45,9 @@ mod tests {
     #[test]
     fn the_delay_doubles_from_ten_seconds_to_five_minutes() {
         let mut backoff = Backoff::default();
-        let seconds: Vec<u64> = (0..7).map(|_| backoff.after(Duration::from_secs(1)).as_secs()).collect();
+        let seconds: Vec<u64> = (0..7)
+            .map(|_| backoff.after(Duration::from_secs(1)).as_secs())
+            .collect();
         assert_eq!(seconds, [10, 20, 40, 80, 160, 300, 300]);
     }
 

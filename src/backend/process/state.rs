@@ -8,8 +8,8 @@ use super::{
     spec::Exit,
 };
 use crate::wire::{
-    ContainerRunning, ContainerState, ContainerTerminated, ContainerWaiting, PodEventType, PodRef, PodState, Presence,
-    Timestamp, container_state::State,
+    ContainerRunning, ContainerState, ContainerTerminated, ContainerWaiting, PodEventType, PodRef, PodState,
+    Presence, Timestamp, container_state::State,
 };
 
 /// A state that says: there is no such pod.
@@ -49,16 +49,28 @@ pub(crate) fn pod_state(plan: &Plan, machine: &Machine, now: SystemTime) -> PodS
 }
 
 fn container_state(uid: &str, image: &str, slot: &Slot, initialized: bool) -> ContainerState {
-    let waiting = |reason: &str, message: String| State::Waiting(ContainerWaiting { reason: reason.to_owned(), message });
+    let waiting = |reason: &str, message: String| {
+        State::Waiting(ContainerWaiting {
+            reason: reason.to_owned(),
+            message,
+        })
+    };
     let (state, running) = match &slot.phase {
         Phase::Waiting if initialized => (waiting("ContainerCreating", String::new()), false),
         Phase::Waiting => (waiting("PodInitializing", String::new()), false),
         Phase::Starting => (waiting("ContainerCreating", String::new()), false),
-        Phase::Running { started_at } => {
-            (State::Running(ContainerRunning { started_at: Some(timestamp(*started_at)) }), true)
-        }
+        Phase::Running { started_at } => (
+            State::Running(ContainerRunning {
+                started_at: Some(timestamp(*started_at)),
+            }),
+            true,
+        ),
         Phase::Backoff { delay, .. } => {
-            let text = format!("back-off {} s before container {} is started again", delay.as_secs(), slot.name);
+            let text = format!(
+                "back-off {} s before container {} is started again",
+                delay.as_secs(),
+                slot.name
+            );
             (waiting("CrashLoopBackOff", text), false)
         }
         Phase::Ended(exit) => (State::Terminated(terminated(exit)), false),
@@ -71,7 +83,8 @@ fn container_state(uid: &str, image: &str, slot: &Slot, initialized: bool) -> Co
             0 => String::new(),
             epoch => format!("process://{uid}/{}/{epoch}", slot.name),
         },
-        ready: running || slot.kind == Kind::Init && matches!(&slot.phase, Phase::Ended(exit) if exit.exit_code == 0),
+        ready: running
+            || slot.kind == Kind::Init && matches!(&slot.phase, Phase::Ended(exit) if exit.exit_code == 0),
         started: running,
         restart_count: u32::try_from(slot.runs.saturating_sub(1)).unwrap_or(u32::MAX),
         state: Some(state),
@@ -92,19 +105,35 @@ fn terminated(exit: &Exit) -> ContainerTerminated {
 
 /// The word for what changed between two states; none when nothing did.
 pub(crate) fn event(before: Option<&PodState>, after: &PodState, machine: &Machine) -> Option<PodEventType> {
-    let Some(before) = before else { return Some(PodEventType::Created) };
+    let Some(before) = before else {
+        return Some(PodEventType::Created);
+    };
     let all = |state: &PodState| -> Vec<ContainerState> {
-        state.init_containers.iter().chain(&state.containers).cloned().collect()
+        state
+            .init_containers
+            .iter()
+            .chain(&state.containers)
+            .cloned()
+            .collect()
     };
     let (before, after) = (all(before), all(after));
     if before == after {
         return None;
     }
     if machine.is_over() {
-        return Some(if machine.succeeded() { PodEventType::Finished } else { PodEventType::Failed });
+        return Some(if machine.succeeded() {
+            PodEventType::Finished
+        } else {
+            PodEventType::Failed
+        });
     }
     let is_running = |state: &ContainerState| matches!(state.state, Some(State::Running(_)));
-    let begun = || before.iter().zip(&after).filter(|(was, is)| !is_running(was) && is_running(is));
+    let begun = || {
+        before
+            .iter()
+            .zip(&after)
+            .filter(|(was, is)| !is_running(was) && is_running(is))
+    };
     if begun().any(|(_, is)| is.restart_count > 0) {
         Some(PodEventType::Restarted)
     } else if begun().next().is_some() {
@@ -153,7 +182,11 @@ mod tests {
             "containers": [{"name": "main", "image": "img", "command": ["true"]}]
         }))
         .unwrap();
-        let slots = plan.containers.iter().map(|container| Slot::new(&container.name, container.kind)).collect();
+        let slots = plan
+            .containers
+            .iter()
+            .map(|container| Slot::new(&container.name, container.kind))
+            .collect();
         let mut machine = Machine::new(slots, RestartPolicy::OnFailure, Duration::ZERO, None);
         let mut before: Option<PodState> = None;
         let mut tell = |machine: &Machine| {
@@ -162,10 +195,15 @@ mod tests {
             before = Some(state.clone());
             (word, reason(&state.containers[0]).to_owned(), state)
         };
-        let running = RunState::Running { started_at: SystemTime::now() };
+        let running = RunState::Running {
+            started_at: SystemTime::now(),
+        };
 
         let (word, main, _) = tell(&machine);
-        assert_eq!((word, main.as_str()), (Some(PodEventType::Created), "PodInitializing"));
+        assert_eq!(
+            (word, main.as_str()),
+            (Some(PodEventType::Created), "PodInitializing")
+        );
         machine.actions(now);
         machine.observe(0, running.clone(), now);
         assert_eq!(tell(&machine).0, Some(PodEventType::Started));
@@ -173,16 +211,25 @@ mod tests {
         machine.observe(0, ended(0), now);
         machine.actions(now);
         let (word, main, _) = tell(&machine);
-        assert_eq!((word, main.as_str()), (Some(PodEventType::Updated), "ContainerCreating"));
+        assert_eq!(
+            (word, main.as_str()),
+            (Some(PodEventType::Updated), "ContainerCreating")
+        );
         machine.observe(1, ended(2), now);
         let (_, main, state) = tell(&machine);
         assert_eq!(main, "CrashLoopBackOff");
-        assert_eq!(state.containers[0].last_termination.as_ref().unwrap().exit_code, 2);
+        assert_eq!(
+            state.containers[0].last_termination.as_ref().unwrap().exit_code,
+            2
+        );
         machine.actions(now + BACKOFF_FIRST);
         machine.observe(1, running, now);
         let (word, _, state) = tell(&machine);
         assert_eq!(word, Some(PodEventType::Restarted));
-        assert_eq!((state.containers[0].restart_count, state.containers[0].ready), (1, true));
+        assert_eq!(
+            (state.containers[0].restart_count, state.containers[0].ready),
+            (1, true)
+        );
         machine.observe(1, ended(0), now);
         machine.actions(now);
         let (word, main, _) = tell(&machine);

@@ -73,8 +73,12 @@ impl Store {
         volumes::private_dir(root)?;
         // Runs are told absolute paths: their working directory is another one.
         let root = root.canonicalize()?;
-        let lock =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(root.join("lock"))?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(root.join("lock"))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -114,11 +118,21 @@ impl Store {
         written
     }
 
-    fn write(&self, dir: &Path, pod: &PodRef, payload: &[u8], volumes: &[VolumePlan]) -> io::Result<PodRecord> {
+    fn write(
+        &self,
+        dir: &Path,
+        pod: &PodRef,
+        payload: &[u8],
+        volumes: &[VolumePlan],
+    ) -> io::Result<PodRecord> {
         volumes::private_dir(dir)?;
         volumes::write(&volumes_dir(dir), volumes)?;
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join(PAYLOAD))?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(dir.join(PAYLOAD))?;
         file.write_all(payload)?;
         file.sync_all()?;
         let record = PodRecord {
@@ -153,14 +167,20 @@ impl Store {
         let mut pods = Vec::new();
         for entry in fs::read_dir(self.root.join("pods"))? {
             let dir = entry?.path();
-            let Some(uid) = dir.file_name().and_then(|name| name.to_str()).filter(|name| is_uid(name)) else {
+            let Some(uid) = dir
+                .file_name()
+                .and_then(|name| name.to_str())
+                .filter(|name| is_uid(name))
+            else {
                 tracing::warn!(dir = %dir.display(), "not a pod: left alone");
                 continue;
             };
             match read(&dir, uid) {
                 Ok(Some(found)) => pods.push(found),
                 Ok(None) => discard(&dir),
-                Err(error) => tracing::error!(dir = %dir.display(), %error, "the pod's record cannot be read: left alone"),
+                Err(error) => {
+                    tracing::error!(dir = %dir.display(), %error, "the pod's record cannot be read: left alone")
+                }
             }
         }
         Ok(pods)
@@ -202,9 +222,14 @@ pub(crate) fn runs(pod_dir: &Path, container: &str) -> io::Result<u64> {
 }
 
 fn read(dir: &Path, uid: &str) -> io::Result<Option<Found>> {
-    let Some(record) = read_record::<PodRecord>(dir, POD)? else { return Ok(None) };
+    let Some(record) = read_record::<PodRecord>(dir, POD)? else {
+        return Ok(None);
+    };
     if record.version != VERSION {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("record of version {}", record.version)));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("record of version {}", record.version),
+        ));
     }
     Ok(Some(Found {
         pod: PodRef::new(uid, &record.namespace, &record.name),
@@ -248,12 +273,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         store.put(&PodRef::new(UID, "ns", "name"), b"{}", &[]).unwrap();
-        store.put_delete(UID, DeleteRecord { grace_seconds: Some(3) }).unwrap();
+        store
+            .put_delete(
+                UID,
+                DeleteRecord {
+                    grace_seconds: Some(3),
+                },
+            )
+            .unwrap();
         let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(store.pod_dir(UID)), 0o700);
         assert_eq!(mode(store.pod_dir(UID).join(PAYLOAD)), 0o600);
         let found = store.load().unwrap();
-        assert_eq!((found.len(), found[0].pod.name.as_str(), found[0].payload.as_slice()), (1, "name", &b"{}"[..]));
+        assert_eq!(
+            (
+                found.len(),
+                found[0].pod.name.as_str(),
+                found[0].payload.as_slice()
+            ),
+            (1, "name", &b"{}"[..])
+        );
         assert_eq!(found[0].delete.unwrap().grace_seconds, Some(3));
         store.remove(UID).unwrap();
         assert!(store.load().unwrap().is_empty());

@@ -32,7 +32,11 @@ pub(crate) fn write(root: &Path, volumes: &[VolumePlan]) -> io::Result<()> {
             if let Some(parent) = path.parent() {
                 private_dir(parent)?;
             }
-            let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            let mut out = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)?;
             out.write_all(&file.bytes)?;
             // Afterwards, so that the umask has no say.
             out.set_permissions(Permissions::from_mode(file.mode))?;
@@ -57,12 +61,19 @@ pub(crate) fn mounts(root: &Path, container: &ContainerPlan) -> io::Result<Vec<M
             if !real.starts_with(volume.canonicalize()?) {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,
-                    format!("subPath {:?} leads out of volume {}", mount.sub_path, mount.volume),
+                    format!(
+                        "subPath {:?} leads out of volume {}",
+                        mount.sub_path, mount.volume
+                    ),
                 ));
             }
             source = real;
         }
-        mounts.push(Mount { source, target: mount.path.clone().into(), read_only: mount.read_only });
+        mounts.push(Mount {
+            source,
+            target: mount.path.clone().into(),
+            read_only: mount.read_only,
+        });
     }
     // An outer target before one inside it: /etc before /etc/config.
     mounts.sort_by(|a, b| a.target.cmp(&b.target));
@@ -81,8 +92,16 @@ mod tests {
     };
 
     fn volume(writable: bool) -> VolumePlan {
-        let file = VolumeFile { path: "deep/key".to_owned(), bytes: "text".into(), mode: 0o440 };
-        VolumePlan { name: "v".to_owned(), files: vec![file], writable }
+        let file = VolumeFile {
+            path: "deep/key".to_owned(),
+            bytes: "text".into(),
+            mode: 0o440,
+        };
+        VolumePlan {
+            name: "v".to_owned(),
+            files: vec![file],
+            writable,
+        }
     }
 
     fn container(mounts: &[(&str, &str)]) -> ContainerPlan {
@@ -112,14 +131,21 @@ mod tests {
         write(dir.path(), &[volume(false)]).unwrap();
         let mode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().permissions().mode() & 0o777;
         assert_eq!(fs::read(dir.path().join("v/deep/key")).unwrap(), b"text");
-        assert_eq!((mode("v"), mode("v/deep"), mode("v/deep/key")), (0o700, 0o700, 0o440));
+        assert_eq!(
+            (mode("v"), mode("v/deep"), mode("v/deep/key")),
+            (0o700, 0o700, 0o440)
+        );
     }
 
     #[test]
     fn a_sub_path_names_one_file_and_outer_targets_come_first() {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), &[volume(true)]).unwrap();
-        let mounts = mounts(dir.path(), &container(&[("deep/key", "/etc/app/key"), ("fresh", "/etc")])).unwrap();
+        let mounts = mounts(
+            dir.path(),
+            &container(&[("deep/key", "/etc/app/key"), ("fresh", "/etc")]),
+        )
+        .unwrap();
         assert_eq!(mounts[0].target, Path::new("/etc"));
         assert!(mounts[0].source.is_dir());
         assert!(mounts[1].source.ends_with("v/deep/key"));

@@ -26,7 +26,11 @@ pub(super) fn resolve(
     set(&mut env, "HOSTNAME", facts.hostname().to_owned());
     let dir = facts.site.pods.join(&facts.pod.uid);
     let text_of = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
-    set(&mut env, "HOME", text_of(store::scratch_dir(&dir, &container.name)));
+    set(
+        &mut env,
+        "HOME",
+        text_of(store::scratch_dir(&dir, &container.name)),
+    );
     set(&mut env, "TOWLINE_POD_UID", facts.pod.uid.clone());
     set(&mut env, "TOWLINE_VOLUMES", text_of(store::volumes_dir(&dir)));
     for from in &container.env_from {
@@ -63,7 +67,10 @@ pub(super) fn resolve(
         }
         if let Some(value) = value(variable, container, facts, delivery, &env)? {
             if value.contains('\0') {
-                return Err(bad_pod(format!("container {}: env {} contains a NUL byte", container.name, variable.name)));
+                return Err(bad_pod(format!(
+                    "container {}: env {} contains a NUL byte",
+                    container.name, variable.name
+                )));
             }
             set(&mut env, &variable.name, value);
         }
@@ -73,7 +80,9 @@ pub(super) fn resolve(
 
 /// The value of a variable.
 pub(super) fn lookup<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    env.iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.as_str())
 }
 
 fn set(env: &mut Vec<(String, String)>, name: &str, value: String) {
@@ -84,7 +93,9 @@ fn set(env: &mut Vec<(String, String)>, name: &str, value: String) {
 }
 
 fn text(bytes: &[u8]) -> Option<String> {
-    String::from_utf8(bytes.to_vec()).ok().filter(|text| !text.contains('\0'))
+    String::from_utf8(bytes.to_vec())
+        .ok()
+        .filter(|text| !text.contains('\0'))
 }
 
 fn value(
@@ -99,24 +110,50 @@ fn value(
     };
     let at = format!("container {}: env {}", container.name, variable.name);
     match from {
-        EnvVarSource { field_ref: Some(field), .. } => match facts.field(&field.field_path) {
+        EnvVarSource {
+            field_ref: Some(field),
+            ..
+        } => match facts.field(&field.field_path) {
             Some(value) => Ok(Some(value)),
-            None => Err(bad_pod(format!("{at}: fieldPath {:?} is not supported", field.field_path))),
+            None => Err(bad_pod(format!(
+                "{at}: fieldPath {:?} is not supported",
+                field.field_path
+            ))),
         },
-        EnvVarSource { resource_field_ref: Some(resource), .. } => {
-            facts.resource(resource, container).map(Some).map_err(|wrong| bad_pod(format!("{at}: {wrong}")))
-        }
-        EnvVarSource { config_map_key_ref: Some(key), .. } => keyed(&at, "ConfigMap", key, &delivery.config_maps),
-        EnvVarSource { secret_key_ref: Some(key), .. } => keyed(&at, "Secret", key, &delivery.secrets),
-        _ => Err(bad_pod(format!("{at}: valueFrom is of a kind that is not supported"))),
+        EnvVarSource {
+            resource_field_ref: Some(resource),
+            ..
+        } => facts
+            .resource(resource, container)
+            .map(Some)
+            .map_err(|wrong| bad_pod(format!("{at}: {wrong}"))),
+        EnvVarSource {
+            config_map_key_ref: Some(key),
+            ..
+        } => keyed(&at, "ConfigMap", key, &delivery.config_maps),
+        EnvVarSource {
+            secret_key_ref: Some(key),
+            ..
+        } => keyed(&at, "Secret", key, &delivery.secrets),
+        _ => Err(bad_pod(format!(
+            "{at}: valueFrom is of a kind that is not supported"
+        ))),
     }
 }
 
-fn keyed(at: &str, kind: &str, key: &KeyRef, maps: &BTreeMap<String, Contents>) -> Result<Option<String>, Status> {
+fn keyed(
+    at: &str,
+    kind: &str,
+    key: &KeyRef,
+    maps: &BTreeMap<String, Contents>,
+) -> Result<Option<String>, Status> {
     match maps.get(&key.name).and_then(|entries| entries.get(&key.key)) {
-        Some(bytes) => text(bytes)
-            .map(Some)
-            .ok_or_else(|| bad_pod(format!("{at}: key {} of {kind} {} is not text", key.key, key.name))),
+        Some(bytes) => text(bytes).map(Some).ok_or_else(|| {
+            bad_pod(format!(
+                "{at}: key {} of {kind} {} is not text",
+                key.key, key.name
+            ))
+        }),
         None if key.optional => Ok(None),
         None => Err(bad_pod(format!(
             "{at}: needs key {} of {kind} {}, which did not come with the pod",

@@ -29,7 +29,11 @@ impl Facts<'_> {
         let meta = self.manifest.metadata();
         let spec = self.manifest.spec();
         let address = |key: &str| {
-            let said = self.manifest.json().get("status").and_then(|status| status.get(key)?.as_str());
+            let said = self
+                .manifest
+                .json()
+                .get("status")
+                .and_then(|status| status.get(key)?.as_str());
             said.filter(|ip| !ip.is_empty()).unwrap_or("127.0.0.1").to_owned()
         };
         Some(match path {
@@ -54,7 +58,11 @@ impl Facts<'_> {
     }
 
     /// The value of a `resourceFieldRef` seen from `container`; what it does not limit is the node's.
-    pub(super) fn resource(&self, wanted: &ResourceFieldRef, container: &Container) -> Result<String, String> {
+    pub(super) fn resource(
+        &self,
+        wanted: &ResourceFieldRef,
+        container: &Container,
+    ) -> Result<String, String> {
         let spec = self.manifest.spec();
         let container = if wanted.container_name.is_empty() {
             container
@@ -67,7 +75,12 @@ impl Facts<'_> {
             .resource
             .split_once('.')
             .filter(|(kind, _)| matches!(*kind, "limits" | "requests"))
-            .ok_or_else(|| format!("resource {:?} must be limits.NAME or requests.NAME", wanted.resource))?;
+            .ok_or_else(|| {
+                format!(
+                    "resource {:?} must be limits.NAME or requests.NAME",
+                    wanted.resource
+                )
+            })?;
         let limits = container.resources.limits.get(name);
         let said = match kind {
             "requests" => container.resources.requests.get(name).or(limits),
@@ -85,7 +98,9 @@ impl Facts<'_> {
         };
         let divisor = match wanted.divisor.as_str() {
             "" | "0" => 1000,
-            text => parse_millis(text).filter(|d| *d > 0).ok_or_else(|| format!("divisor {text:?} is not a quantity"))?,
+            text => parse_millis(text)
+                .filter(|d| *d > 0)
+                .ok_or_else(|| format!("divisor {text:?} is not a quantity"))?,
         };
         Ok(millis.div_ceil(divisor).to_string())
     }
@@ -93,12 +108,17 @@ impl Facts<'_> {
 
 /// As the downward API writes labels: one `key="value"` a line.
 fn lines(map: &BTreeMap<String, String>) -> String {
-    map.iter().map(|(key, value)| format!("{key}={value:?}")).collect::<Vec<_>>().join("\n")
+    map.iter()
+        .map(|(key, value)| format!("{key}={value:?}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// A Kubernetes quantity in thousandths of its unit.
 pub(super) fn parse_millis(text: &str) -> Option<u128> {
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, suffix) = text.split_at(split);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.len() > 18 || fraction.len() > 18 || (whole.is_empty() && fraction.is_empty()) {
@@ -106,7 +126,11 @@ pub(super) fn parse_millis(text: &str) -> Option<u128> {
     }
     let scale = 10u128.pow(fraction.len() as u32);
     let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let fraction: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    let fraction: u128 = if fraction.is_empty() {
+        0
+    } else {
+        fraction.parse().ok()?
+    };
     let scaled = whole * scale + fraction;
     let factor: u128 = match suffix {
         "m" => return Some(scaled.div_ceil(scale)),

@@ -32,7 +32,11 @@ pub(super) fn volumes(facts: &Facts<'_>, delivery: &Delivery) -> Result<Vec<Volu
             .chain(&spec.containers)
             .any(|container| container.volume_mounts.iter().any(|mount| mount.name == *name));
         match files(facts, delivery, name, &volume.source) {
-            Ok((files, writable)) => volumes.push(VolumePlan { name: name.clone(), files, writable }),
+            Ok((files, writable)) => volumes.push(VolumePlan {
+                name: name.clone(),
+                files,
+                writable,
+            }),
             Err(wrong) if is_mounted => return Err(bad_pod(format!("volume {name}: {wrong}"))),
             Err(_) => {}
         }
@@ -43,7 +47,11 @@ pub(super) fn volumes(facts: &Facts<'_>, delivery: &Delivery) -> Result<Vec<Volu
 /// Whether a volume has a file or a directory at this path.
 pub(super) fn holds(volume: &VolumePlan, path: &str) -> bool {
     volume.files.iter().any(|file| {
-        file.path == path || file.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+        file.path == path
+            || file
+                .path
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.starts_with('/'))
     })
 }
 
@@ -59,15 +67,29 @@ fn files(
         VolumeSource::ConfigMap(from) => {
             let what = format!("ConfigMap {}", from.name);
             let mode = from.default_mode.unwrap_or(MODE);
-            files.keys(&what, delivery.config_maps.get(&from.name), &from.items, from.optional, mode)?;
+            files.keys(
+                &what,
+                delivery.config_maps.get(&from.name),
+                &from.items,
+                from.optional,
+                mode,
+            )?;
         }
         VolumeSource::Secret(from) => {
             let what = format!("Secret {}", from.secret_name);
             let mode = from.default_mode.unwrap_or(SECRET_MODE);
-            files.keys(&what, delivery.secrets.get(&from.secret_name), &from.items, from.optional, mode)?;
+            files.keys(
+                &what,
+                delivery.secrets.get(&from.secret_name),
+                &from.items,
+                from.optional,
+                mode,
+            )?;
         }
         VolumeSource::DownwardApi(from) => files.downward(facts, from, from.default_mode.unwrap_or(MODE))?,
-        VolumeSource::Projected(from) => files.projected(facts, delivery, delivery.projected.get(name), from)?,
+        VolumeSource::Projected(from) => {
+            files.projected(facts, delivery, delivery.projected.get(name), from)?
+        }
         other => {
             return Err(format!(
                 "kind {} is not supported; configMap, secret, projected, downwardAPI and emptyDir are",
@@ -88,8 +110,16 @@ impl Files {
         if mode > 0o777 {
             return Err(format!("mode {mode} of {path:?} is above 0777 (511)"));
         }
-        let is_under = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
-        if let Some(other) = self.0.keys().find(|other| is_under(other, path) || is_under(path, other)) {
+        let is_under = |outer: &str, inner: &str| {
+            inner
+                .strip_prefix(outer)
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        if let Some(other) = self
+            .0
+            .keys()
+            .find(|other| is_under(other, path) || is_under(path, other))
+        {
             return Err(format!("{path:?} and {other:?} cannot both be files"));
         }
         self.0.insert(path.to_owned(), (bytes.clone(), mode));
@@ -105,7 +135,11 @@ impl Files {
         mode: u32,
     ) -> Result<(), String> {
         let Some(entries) = entries else {
-            return if optional { Ok(()) } else { Err(format!("{what} did not come with the pod")) };
+            return if optional {
+                Ok(())
+            } else {
+                Err(format!("{what} did not come with the pod"))
+            };
         };
         if items.is_empty() {
             for (key, bytes) in entries {
@@ -157,11 +191,23 @@ impl Files {
             let mut own = Self::default();
             let outcome = if let Some(map) = &source.config_map {
                 let what = format!("ConfigMap {}", map.name);
-                own.keys(&what, delivery.config_maps.get(&map.name), &map.items, map.optional, mode)
+                own.keys(
+                    &what,
+                    delivery.config_maps.get(&map.name),
+                    &map.items,
+                    map.optional,
+                    mode,
+                )
             } else if let Some(secret) = &source.secret {
                 let what = format!("Secret {}", secret.secret_name);
                 let mode = from.default_mode.unwrap_or(SECRET_MODE);
-                own.keys(&what, delivery.secrets.get(&secret.secret_name), &secret.items, secret.optional, mode)
+                own.keys(
+                    &what,
+                    delivery.secrets.get(&secret.secret_name),
+                    &secret.items,
+                    secret.optional,
+                    mode,
+                )
             } else if let Some(downward) = &source.downward_api {
                 own.downward(facts, downward, mode)
             } else if let Some(token) = &source.service_account_token {
@@ -192,6 +238,9 @@ impl Files {
     }
 
     fn done(self) -> Vec<VolumeFile> {
-        self.0.into_iter().map(|(path, (bytes, mode))| VolumeFile { path, bytes, mode }).collect()
+        self.0
+            .into_iter()
+            .map(|(path, (bytes, mode))| VolumeFile { path, bytes, mode })
+            .collect()
     }
 }

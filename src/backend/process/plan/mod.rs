@@ -15,7 +15,8 @@ use super::{machine::Kind, names};
 use crate::{
     code::{Code, reason},
     interlink::{
-        self, BadKey, Container, HookHandler, PodSpec, RestartPolicy, RetrievedContainer, RetrievedPodData, is_label,
+        self, BadKey, Container, HookHandler, PodSpec, RestartPolicy, RetrievedContainer, RetrievedPodData,
+        is_label,
     },
     wire::{PodRef, Status},
 };
@@ -131,18 +132,31 @@ impl Plan {
         if !is_label(&pod.namespace) || !interlink::is_subdomain(&pod.name) {
             return Err(invalid("the pod's namespace or name is not an RFC 1123 name"));
         }
-        let payload: RetrievedPodData = interlink::parse(payload)
-            .map_err(|wrong| invalid(format!("the payload is not interLink's RetrievedPodData: {wrong}")))?;
+        let payload: RetrievedPodData = interlink::parse(payload).map_err(|wrong| {
+            invalid(format!(
+                "the payload is not interLink's RetrievedPodData: {wrong}"
+            ))
+        })?;
         if !payload.pod.uid().is_empty() && payload.pod.uid() != pod.uid {
             return Err(invalid("the payload is of a pod with another uid"));
         }
         let delivery = Delivery::collect(&payload.container).map_err(|wrong| bad_pod(wrong.to_string()))?;
         let spec = payload.pod.spec();
         check_names(spec)?;
-        let facts = Facts { pod, manifest: &payload.pod, site };
+        let facts = Facts {
+            pod,
+            manifest: &payload.pod,
+            site,
+        };
         let volumes = files::volumes(&facts, &delivery)?;
-        let inits = spec.init_containers.iter().map(|container| (container, init_kind(container)));
-        let mains = spec.containers.iter().map(|container| (container, Ok(Kind::Main)));
+        let inits = spec
+            .init_containers
+            .iter()
+            .map(|container| (container, init_kind(container)));
+        let mains = spec
+            .containers
+            .iter()
+            .map(|container| (container, Ok(Kind::Main)));
         let mut containers = Vec::new();
         for (container, kind) in inits.chain(mains) {
             containers.push(plan_container(container, kind?, &facts, &delivery, &volumes)?);
@@ -159,7 +173,9 @@ impl Plan {
 
     /// Whether a container wants a volume at a path.
     pub(crate) fn first_mount(&self) -> Option<(&ContainerPlan, &MountPlan)> {
-        self.containers.iter().find_map(|container| Some((container, container.mounts.first()?)))
+        self.containers
+            .iter()
+            .find_map(|container| Some((container, container.mounts.first()?)))
     }
 
     /// The container whose log is meant: the named one, or the first main one.
@@ -172,7 +188,11 @@ impl Plan {
             name => container.name == name,
         });
         found.map(|container| container.name.as_str()).ok_or_else(|| {
-            let names: Vec<_> = self.containers.iter().map(|container| container.name.as_str()).collect();
+            let names: Vec<_> = self
+                .containers
+                .iter()
+                .map(|container| container.name.as_str())
+                .collect();
             let text = format!("the pod has no container {name:?}; it has {}", names.join(", "));
             Status::new(Code::NotFound, reason::NO_LOG, text)
         })
@@ -188,13 +208,17 @@ impl Delivery {
         let mut delivery = Self::default();
         for delivered in containers {
             for map in &delivered.config_maps {
-                delivery.config_maps.insert(map.name().to_owned(), map.contents()?);
+                delivery
+                    .config_maps
+                    .insert(map.name().to_owned(), map.contents()?);
             }
             for map in &delivered.projected_volume_maps {
                 delivery.projected.insert(map.name().to_owned(), map.contents()?);
             }
             for secret in &delivered.secrets {
-                delivery.secrets.insert(secret.name().to_owned(), secret.contents()?);
+                delivery
+                    .secrets
+                    .insert(secret.name().to_owned(), secret.contents()?);
             }
         }
         Ok(delivery)
@@ -208,7 +232,10 @@ fn check_names(spec: &PodSpec) -> Result<(), Status> {
     let mut seen = std::collections::BTreeSet::new();
     for container in spec.init_containers.iter().chain(&spec.containers) {
         if !is_label(&container.name) {
-            return Err(bad_pod(format!("container name {:?} is not an RFC 1123 label", container.name)));
+            return Err(bad_pod(format!(
+                "container name {:?} is not an RFC 1123 label",
+                container.name
+            )));
         }
         if !seen.insert(&container.name) {
             return Err(bad_pod(format!("two containers are called {}", container.name)));
@@ -217,7 +244,10 @@ fn check_names(spec: &PodSpec) -> Result<(), Status> {
     let mut seen = std::collections::BTreeSet::new();
     for volume in &spec.volumes {
         if !is_label(&volume.name) {
-            return Err(bad_pod(format!("volume name {:?} is not an RFC 1123 label", volume.name)));
+            return Err(bad_pod(format!(
+                "volume name {:?} is not an RFC 1123 label",
+                volume.name
+            )));
         }
         if !seen.insert(&volume.name) {
             return Err(bad_pod(format!("two volumes are called {}", volume.name)));
@@ -253,14 +283,23 @@ fn plan_container(
     }
     let env = env::resolve(container, facts, delivery)?;
     let lookup = |wanted: &str| env::lookup(&env, wanted);
-    let argv: Vec<String> =
-        container.command.iter().chain(&container.args).map(|word| expand::expand(word, lookup)).collect();
+    let argv: Vec<String> = container
+        .command
+        .iter()
+        .chain(&container.args)
+        .map(|word| expand::expand(word, lookup))
+        .collect();
     if argv.iter().any(|word| word.contains('\0')) {
-        return Err(bad_pod(format!("container {name}: command or args contain a NUL byte")));
+        return Err(bad_pod(format!(
+            "container {name}: command or args contain a NUL byte"
+        )));
     }
     let mut mounts: Vec<MountPlan> = Vec::new();
     for mount in &container.volume_mounts {
-        let at = format!("container {name}: volumeMount {} at {:?}", mount.name, mount.mount_path);
+        let at = format!(
+            "container {name}: volumeMount {} at {:?}",
+            mount.name, mount.mount_path
+        );
         if let Err(wrong) = names::check_target(&mount.mount_path) {
             return Err(bad_pod(format!("{at}: mountPath {wrong}")));
         }
@@ -272,9 +311,15 @@ fn plan_container(
             return Err(bad_pod(format!("{at}: the pod has no such volume")));
         };
         let sub_path = match (mount.sub_path.is_empty(), mount.sub_path_expr.is_empty()) {
-            (false, false) => return Err(bad_pod(format!("{at}: subPath and subPathExpr exclude each other"))),
+            (false, false) => {
+                return Err(bad_pod(format!(
+                    "{at}: subPath and subPathExpr exclude each other"
+                )));
+            }
             (false, true) => mount.sub_path.trim_end_matches('/').to_owned(),
-            (true, false) => expand::expand(&mount.sub_path_expr, lookup).trim_end_matches('/').to_owned(),
+            (true, false) => expand::expand(&mount.sub_path_expr, lookup)
+                .trim_end_matches('/')
+                .to_owned(),
             (true, true) => String::new(),
         };
         if !sub_path.is_empty()
@@ -286,11 +331,21 @@ fn plan_container(
             return Err(bad_pod(format!("{at}: the volume has no {sub_path:?}")));
         }
         let read_only = mount.read_only || !volume.writable;
-        mounts.push(MountPlan { volume: mount.name.clone(), sub_path, path, read_only });
+        mounts.push(MountPlan {
+            volume: mount.name.clone(),
+            sub_path,
+            path,
+            read_only,
+        });
     }
     let working_dir = (!container.working_dir.is_empty()).then(|| container.working_dir.clone());
-    if working_dir.as_ref().is_some_and(|dir| !dir.starts_with('/') || dir.contains('\0')) {
-        return Err(bad_pod(format!("container {name}: workingDir must be an absolute path")));
+    if working_dir
+        .as_ref()
+        .is_some_and(|dir| !dir.starts_with('/') || dir.contains('\0'))
+    {
+        return Err(bad_pod(format!(
+            "container {name}: workingDir must be an absolute path"
+        )));
     }
     let hooks = container.lifecycle.as_ref();
     Ok(ContainerPlan {
@@ -300,7 +355,11 @@ fn plan_container(
         argv,
         working_dir,
         mounts,
-        post_start: hook(name, "postStart", hooks.and_then(|hooks| hooks.post_start.as_ref()))?,
+        post_start: hook(
+            name,
+            "postStart",
+            hooks.and_then(|hooks| hooks.post_start.as_ref()),
+        )?,
         pre_stop: hook(name, "preStop", hooks.and_then(|hooks| hooks.pre_stop.as_ref()))?,
         env,
     })
@@ -310,7 +369,9 @@ fn hook(container: &str, which: &str, hook: Option<&HookHandler>) -> Result<Opti
     let Some(hook) = hook else { return Ok(None) };
     if let Some(exec) = &hook.exec {
         if exec.command.first().is_none_or(String::is_empty) {
-            return Err(bad_pod(format!("container {container}: {which}.exec has no command")));
+            return Err(bad_pod(format!(
+                "container {container}: {which}.exec has no command"
+            )));
         }
         return Ok(Some(exec.command.clone()));
     }
@@ -318,7 +379,9 @@ fn hook(container: &str, which: &str, hook: Option<&HookHandler>) -> Result<Opti
         return Ok(Some(vec!["sleep".to_owned(), sleep.seconds.to_string()]));
     }
     if hook.http_get.is_some() || hook.tcp_socket.is_some() {
-        return Err(bad_pod(format!("container {container}: {which} can only be exec or sleep here; use exec")));
+        return Err(bad_pod(format!(
+            "container {container}: {which} can only be exec or sleep here; use exec"
+        )));
     }
     Ok(None)
 }
