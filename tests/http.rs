@@ -6,3 +6,7 @@
 mod client;
 #[path = "http/edge.rs"]
 mod edge;
+#[path = "http/fake.rs"]
+mod fake;
+#[path = "http/rest.rs"]
+mod rest;

@@ -312,6 +312,9 @@ impl<T: Transport> Driver<T> {
 
     /// Queues packets at the transport.
     fn write(&mut self) -> Result<(), TransportError> {
+        if self.shared.lock().session.poll_transport_ping() {
+            self.transport.start_send(Message::Ping(bytes::Bytes::new()))?;
+        }
         for _ in 0..WRITE_BUDGET {
             let Some(packet) = self.shared.lock().session.poll_packet() else {
                 break;

@@ -276,7 +276,7 @@ pub(super) async fn log(
     };
     let viewer = edge.hub.logs(None, asked).await?;
     let closing = closing.map(|Extension(closing)| closing).unwrap_or_default();
-    let reading = Reading::start(viewer, closing).await;
+    let reading = Reading::start(viewer, closing).await?;
     let position = reading.position();
     let mut response = if positions { reading.lines() } else { reading.raw() };
     if let Some(at) = position

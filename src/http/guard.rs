@@ -145,3 +145,44 @@ fn shown(uri: &Uri) -> String {
         None => path,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use axum::{Router, middleware, routing::get};
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+
+    use super::*;
+
+    async fn ask(router: Router, request: Request) -> Response {
+        TowerToHyperService::new(router).call(request).await.unwrap()
+    }
+
+    async fn broken() -> &'static str {
+        panic!("a bug")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_500_and_not_a_dropped_connection() {
+        let router = Router::new()
+            .route("/x", get(broken))
+            .layer(middleware::from_fn(observe));
+        let request = Request::get("/x")
+            .header(SESSION, "Probe#1")
+            .body(Body::empty())
+            .unwrap();
+        let response = ask(router, request).await;
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()[SESSION], "Probe#1");
+    }
+
+    #[test]
+    fn a_session_too_long_to_carry_is_replaced() {
+        let mut headers = HeaderMap::new();
+        headers.insert(SESSION, "x".repeat(bounds::MAX_CARRIED + 1).parse().unwrap());
+        assert_eq!(carried(&headers, SESSION), None);
+        headers.insert(SESSION, "GetLogs#7".parse().unwrap());
+        assert_eq!(carried(&headers, SESSION).as_deref(), Some("GetLogs#7"));
+    }
+}

@@ -163,7 +163,7 @@ pub(super) async fn get_logs(
     let query = log_query(&edge, &call)?;
     let viewer = edge.hub.logs(call.scope(), query).await?;
     let closing = closing.map(|Extension(closing)| closing).unwrap_or_default();
-    Ok(Reading::start(viewer, closing).await.raw())
+    Ok(Reading::start(viewer, closing).await?.raw())
 }
 
 /// Whether the plugin can start pods, and what it has.

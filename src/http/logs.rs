@@ -33,33 +33,33 @@ impl Closing {
 /// An open log with the piece that was read ahead for its position.
 pub(super) struct Reading {
     viewer: LogViewer,
-    first: Option<Result<LogPiece, Status>>,
+    first: Option<LogPiece>,
     closing: Closing,
 }
 
 impl Reading {
-    /// Takes the first piece, which is there already: it was the open acknowledgement.
-    pub(super) async fn start(mut viewer: LogViewer, closing: Closing) -> Self {
-        let first = viewer.next().await;
-        Self {
+    /// Takes the first piece, which is there already: it was the open acknowledgement. A log that fails before
+    /// it can still be answered as an error.
+    pub(super) async fn start(mut viewer: LogViewer, closing: Closing) -> Result<Self, Status> {
+        let first = viewer.next().await.transpose()?;
+        Ok(Self {
             viewer,
             first,
             closing,
-        }
+        })
     }
 
     /// Where the log starts, if anything is known of it.
     pub(super) fn position(&self) -> Option<LogPosition> {
         match &self.first {
-            Some(Ok(piece)) => Some(piece.at),
-            Some(Err(_)) => None,
+            Some(piece) => Some(piece.at),
             None => self.viewer.end().and_then(|end| end.next),
         }
     }
 
     async fn next(&mut self) -> Option<Result<LogPiece, Status>> {
         if let Some(first) = self.first.take() {
-            return Some(first);
+            return Some(Ok(first));
         }
         tokio::select! {
             biased;

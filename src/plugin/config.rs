@@ -2,12 +2,16 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
-use crate::limits;
+use crate::{
+    limits,
+    transport::{Endpoint, TlsConfig},
+};
 
 /// Settings of a plugin. [`PluginConfig::new`] fills in the defaults; [`super::Plugin::new`] checks them.
 #[derive(Clone)]
 pub struct PluginConfig {
-    /// The hub's link endpoint: `ws://host:port/ws` or `wss://host/ws`. Without a path, `/ws` is meant.
+    /// The hub's link endpoint: `ws://host:port/ws`, `wss://host/ws` or `unix:///path`. Without a path, `/ws` is
+    /// meant.
     pub hub: String,
     /// Name of the plugin at the hub: an RFC 1123 label.
     pub name: String,
@@ -23,6 +27,8 @@ pub struct PluginConfig {
     pub token: Option<String>,
     /// File with the bearer token, read again for every dial.
     pub token_file: Option<PathBuf>,
+    /// Whom to trust on `wss://`, and what to show.
+    pub tls: TlsConfig,
     /// Changes when the records of pods were lost (see `Register.jobs_epoch`). Random by default: right for a
     /// handler that keeps its pods in memory. One that keeps them over restarts sets its own.
     pub jobs_epoch: u64,
@@ -50,6 +56,7 @@ impl PluginConfig {
             labels: BTreeMap::new(),
             token: None,
             token_file: None,
+            tls: TlsConfig::default(),
             jobs_epoch: super::feed::random_epoch().get(),
             reconnect_min: limits::BACKOFF_MIN,
             reconnect_max: limits::BACKOFF_MAX,
@@ -114,19 +121,6 @@ impl PluginConfig {
         )?;
         check_range("drain_grace", self.drain_grace, Duration::ZERO, 600 * second)
     }
-
-    /// The URL to dial, with the default path.
-    pub(super) fn url(&self) -> String {
-        let path = self
-            .hub
-            .split_once("://")
-            .and_then(|(_, rest)| rest.split_once('/'));
-        match path {
-            Some((_, path)) if !path.is_empty() => self.hub.clone(),
-            Some(_) => format!("{}ws", self.hub),
-            None => format!("{}/ws", self.hub),
-        }
-    }
 }
 
 /// The token is left out.
@@ -141,6 +135,7 @@ impl fmt::Debug for PluginConfig {
             .field("labels", &self.labels)
             .field("token", &self.token.as_ref().map(|_| "(not shown)"))
             .field("token_file", &self.token_file)
+            .field("tls", &self.tls)
             .field("jobs_epoch", &self.jobs_epoch)
             .field("reconnect_min", &self.reconnect_min)
             .field("reconnect_max", &self.reconnect_max)
@@ -191,26 +186,11 @@ pub(super) fn is_label(text: &str) -> bool {
 }
 
 fn check_hub(hub: &str) -> Result<(), ConfigError> {
-    let wrong = |bound: &str| Err(ConfigError::new("hub", hub, bound));
-    let Some(rest) = hub.strip_prefix("ws://").or_else(|| hub.strip_prefix("wss://")) else {
-        return wrong("a URL like ws://127.0.0.1:3000/ws or wss://hub.example.org/ws");
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.contains('@') {
-        // The value may hold a password.
-        return Err(ConfigError::new(
-            "hub",
-            "(not shown)",
-            "a URL without user and password: use token or token_file",
-        ));
-    }
-    if authority.is_empty() || authority.starts_with(':') {
-        return wrong("a URL with a host, like ws://127.0.0.1:3000/ws");
-    }
-    if hub.contains(['?', '#']) || !hub.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return wrong("a URL of visible ASCII characters without a query or fragment");
-    }
-    Ok(())
+    let bound = "the hub's link endpoint, like ws://127.0.0.1:3000/ws or wss://hub.example.org/ws";
+    // The endpoint's own words never show a password.
+    Endpoint::parse(hub)
+        .map(drop)
+        .map_err(|error| ConfigError::new("hub", &error.to_string(), bound))
 }
 
 fn check_text(key: &'static str, text: &str, min: usize) -> Result<(), ConfigError> {

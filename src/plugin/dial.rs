@@ -1,9 +1,17 @@
 //! How the plugin gets a transport to its hub.
 
-use std::{future::Future, path::Path, time::Duration};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::config::{PluginConfig, TOKEN_BOUND, is_token};
-use crate::{code::Reconnect, transport::Transport};
+use crate::{
+    code::Reconnect,
+    transport::{self, Dial, DialError, Io, Transport, WebSocket},
+    wire::SUBPROTOCOL_PROTO,
+};
 
 /// Makes one transport to the hub for each call. [`super::Plugin::run`] uses its own over WebSocket; tests and other
 /// carriers bring theirs to [`super::Plugin::run_with`].
@@ -44,12 +52,67 @@ impl DialFailure {
     }
 }
 
-/// The token as it is now: files are read again for each dial, so that a token can be changed without a restart.
-async fn token(config: &PluginConfig) -> Result<Option<String>, DialFailure> {
-    match &config.token_file {
-        Some(path) => read_token(path).await.map(Some),
-        None => Ok(config.token.clone()),
+/// Dials the hub of a [`PluginConfig`] over WebSocket.
+#[derive(Debug)]
+pub(super) struct HubDialer {
+    dial: Dial,
+    token_file: Option<PathBuf>,
+}
+
+impl HubDialer {
+    pub(super) fn new(config: &PluginConfig) -> Self {
+        let mut dial = Dial::new(config.hub.as_str(), SUBPROTOCOL_PROTO);
+        dial.bearer = config.token.clone();
+        dial.tls = config.tls.clone();
+        dial.timeout = config.dial_timeout;
+        Self {
+            dial,
+            token_file: config.token_file.clone(),
+        }
     }
+}
+
+impl Dialer for HubDialer {
+    type Transport = WebSocket<Io>;
+
+    async fn dial(&self) -> Result<Self::Transport, DialFailure> {
+        let mut dial = self.dial.clone();
+        // Read again for each dial, so that a token can be changed without a restart.
+        if let Some(path) = &self.token_file {
+            dial.bearer = Some(read_token(path).await?);
+        }
+        let (socket, _) = transport::dial(&dial).await?;
+        Ok(socket)
+    }
+}
+
+impl From<DialError> for DialFailure {
+    fn from(error: DialError) -> Self {
+        let failure = Self::new(error_chain(&error));
+        match error {
+            // A hub that says so will say so again: 4500 and 4503 over HTTP.
+            DialError::Refused {
+                status: 401 | 403, ..
+            } => failure.slow(),
+            DialError::Refused { retry_after, .. } => Self {
+                retry_after: retry_after.unwrap_or_default(),
+                ..failure
+            },
+            _ => failure,
+        }
+    }
+}
+
+/// The error and its causes in one line.
+pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 async fn read_token(path: &Path) -> Result<String, DialFailure> {
@@ -69,5 +132,50 @@ async fn read_token(path: &Path) -> Result<String, DialFailure> {
         Err(DialFailure::new(format!(
             "the token file {shown} must hold {TOKEN_BOUND}"
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_file_is_trimmed_and_a_bad_one_is_named_without_its_text() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        let missing = read_token(&file).await.unwrap_err();
+        assert!(
+            missing.message.contains("cannot read the token file"),
+            "{missing}"
+        );
+        std::fs::write(&file, "secret\n").unwrap();
+        assert_eq!(read_token(&file).await.unwrap(), "secret");
+        for bad in ["", "\n", "se cret", "secret\nsecret"] {
+            std::fs::write(&file, bad).unwrap();
+            let failure = read_token(&file).await.unwrap_err();
+            assert!(failure.message.contains("must hold"), "{failure}");
+            assert!(!failure.message.contains("secret"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_refused_credential_is_tried_again_slowly_and_a_busy_hub_when_it_asks() {
+        let refused = |status, seconds: Option<u64>| {
+            DialFailure::from(DialError::Refused {
+                url: "ws://hub/ws".to_owned(),
+                status,
+                retry_after: seconds.map(Duration::from_secs),
+                body: String::new(),
+            })
+        };
+        assert_eq!(refused(401, None).reconnect, Reconnect::Slow);
+        assert_eq!(refused(403, None).reconnect, Reconnect::Slow);
+        let busy = refused(503, Some(7));
+        assert_eq!(
+            (busy.reconnect, busy.retry_after),
+            (Reconnect::Backoff, Duration::from_secs(7))
+        );
     }
 }

@@ -102,7 +102,10 @@ fn no_more_is_in_flight_than_the_window_even_when_states_are_replaced() {
     outbox.push(event("b", 1));
     assert_eq!(drain(&mut outbox), [1, 2]);
     outbox.push(event("a", 2));
-    assert_eq!(drain(&mut outbox), [], "the replaced one is still on its way");
+    assert!(
+        drain(&mut outbox).is_empty(),
+        "the replaced one is still on its way"
+    );
     outbox.ack(ack(1));
     assert_eq!(drain(&mut outbox), [3]);
 }

@@ -25,6 +25,7 @@ use super::{
     ConfigError, Dialer, Events, Handler, PluginConfig,
     backoff::Backoff,
     creates::Creates,
+    dial::{HubDialer, error_chain},
     feed::{Feed, random_epoch},
     guard,
     outbox::{Outbox, Resumed},
@@ -83,24 +84,20 @@ struct Lost {
 }
 
 impl<H: Handler> Plugin<H> {
-    /// Checks the settings and gives the handler its [`Events`].
-    ///
-    /// # Errors
-    /// Names the first setting that cannot be right.
-    pub fn new(config: PluginConfig, handler: H) -> Result<Self, ConfigError> {
-        config.check()?;
+    /// A plugin that is not run yet. Gives the handler its [`Events`].
+    pub fn new(config: PluginConfig, handler: H) -> Self {
         let feed = Arc::new(Feed::new(Outbox::new(random_epoch())));
         let events = Events::new(Arc::clone(&feed));
         let pushes = events.alive();
         handler.attach(events);
-        Ok(Self {
+        Self {
             config,
             handler: Arc::new(handler),
             creates: Arc::new(Creates::new()),
             feed,
             pushes,
             state: watch::Sender::new(LinkState::Idle),
-        })
+        }
     }
 
     /// Follows where the link stands. Fast changes may be skipped.
@@ -108,8 +105,26 @@ impl<H: Handler> Plugin<H> {
         self.state.subscribe()
     }
 
+    /// Keeps the plugin linked to its hub until `shutdown`: what fails is logged and tried again, for ever. A
+    /// shutdown lets open calls finish for [`PluginConfig::drain_grace`].
+    ///
+    /// # Errors
+    /// At once, when a setting cannot be right; it is named.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), ConfigError> {
+        let dialer = HubDialer::new(&self.config);
+        self.run_with(dialer, shutdown).await
+    }
+
     /// As [`Plugin::run`], over transports of the caller's making.
-    pub async fn run_with<D: Dialer>(self, dialer: D, shutdown: CancellationToken) {
+    ///
+    /// # Errors
+    /// As [`Plugin::run`].
+    pub async fn run_with<D: Dialer>(
+        self,
+        dialer: D,
+        shutdown: CancellationToken,
+    ) -> Result<(), ConfigError> {
+        self.config.check()?;
         let mut backoff = Backoff::new(
             self.config.reconnect_min,
             self.config.reconnect_max,
@@ -134,6 +149,7 @@ impl<H: Handler> Plugin<H> {
         self.creates.stop(Instant::now() + self.config.drain_grace).await;
         self.enter(LinkState::Closed);
         tracing::info!(plugin = %self.config.name, "the plugin has stopped");
+        Ok(())
     }
 
     /// One link from its dial to its end; nothing when the plugin is to stop.
@@ -250,20 +266,25 @@ impl<H: Handler> Plugin<H> {
 
     /// Sends what the window allows.
     fn send(&self, connection: &Connection, events: bool) {
-        let mut kept = self.feed.lock();
-        if let Some(node) = kept.node.take() {
+        // The feed is never locked while the connection is.
+        let node = self.feed.lock().node.take();
+        if let Some(node) = node {
             connection.send_node_status(node);
         }
-        if events {
-            while let Some(event) = kept.outbox.take() {
-                if !connection.send_event(event) {
-                    // The end of the connection makes it pending again.
-                    break;
+        loop {
+            let event = match &mut self.feed.lock().outbox {
+                outbox if events => outbox.take(),
+                outbox if outbox.is_empty() => None,
+                outbox => {
+                    // This hub polls. Kept events would only pile up; the new epoch says that some are missing.
+                    *outbox = Outbox::new(random_epoch());
+                    None
                 }
+            };
+            // When the connection has ended, what was taken is made pending again.
+            if !event.is_some_and(|event| connection.send_event(event)) {
+                return;
             }
-        } else if !kept.outbox.is_empty() {
-            // This hub polls. Kept events would only pile up; the new epoch says that some are missing.
-            kept.outbox = Outbox::new(random_epoch());
         }
     }
 
@@ -412,18 +433,6 @@ fn describe(ended: &Ended) -> String {
     } else {
         format!("{who} with {}: {}", ended.code, ended.reason)
     }
-}
-
-/// The error and its causes in one line.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// A text of the other side, fit for a terminal: escaped and at most 256 bytes.

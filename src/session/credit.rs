@@ -83,12 +83,12 @@ impl RecvWindow {
     /// Chunks were taken by the reader; gives how much to grant now, if it is worth a frame.
     ///
     /// A quarter of the window is held back at most, so a sender always gets enough for the largest chunk.
-    /// A stream that has consumed a whole window is flowing and gets a larger one.
+    /// A stream that has consumed half a window is flowing and gets a larger one.
     #[must_use]
     pub(crate) fn consume(&mut self, cost: u64) -> Option<u64> {
         self.consumed = self.consumed.saturating_add(cost);
         self.total = self.total.saturating_add(cost);
-        if self.total >= self.window && self.window < limits::LOG_CREDIT_FLOWING {
+        if self.total >= self.window / 2 && self.window < limits::LOG_CREDIT_FLOWING {
             self.consumed += limits::LOG_CREDIT_FLOWING - self.window;
             self.window = limits::LOG_CREDIT_FLOWING;
         }

@@ -79,8 +79,9 @@ impl Keepalive {
     }
 
     fn judge(&mut self, unanswered: Option<Unanswered>, now: Instant) -> Verdict {
-        let busy =
-            unanswered.is_some_and(|calls| now < calls.until) && now < self.last_socket + self.timeout * 3;
+        // The transport's pong came after the last frame, and lately: the process is there, its hands are full.
+        let pongs = self.last_socket > self.last_frame && now < self.last_socket + self.timeout * 3;
+        let busy = pongs && unanswered.is_some_and(|calls| now < calls.until);
         if now >= self.last_frame + self.idle && !busy {
             return Verdict::Dead("nothing was heard for too long");
         }
@@ -117,9 +118,17 @@ impl Session {
             Verdict::Ping => {
                 let id = self.keepalive.ping(now);
                 self.schedule.ping(id);
+                self.socket_ping = true;
             }
             Verdict::Dead(why) => return self.close(CloseCode::IDLE, why),
         }
         self.keepalive.probe_from = now + Duration::from_secs(1);
+    }
+}
+
+impl Session {
+    /// Whether the transport should send a ping of its own beside the Ping frame, once.
+    pub fn poll_transport_ping(&mut self) -> bool {
+        std::mem::take(&mut self.socket_ping)
     }
 }

@@ -78,6 +78,7 @@ pub struct Session {
     drain_deadline: Option<Instant>,
     closing: Option<(CloseCode, String)>,
     peer_drains: bool,
+    socket_ping: bool,
     stats: Stats,
 }
 
@@ -115,6 +116,7 @@ impl Session {
             drain_deadline: None,
             closing: None,
             peer_drains: false,
+            socket_ping: false,
             stats: Stats::default(),
         }
     }

@@ -293,7 +293,8 @@ fn explain(error: &io::Error, tls: &TlsConfig) -> String {
         None => "this system's CA certificates".to_owned(),
     };
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()) {
-        Some(Tls::InvalidCertificate(Cert::UnknownIssuer)) => format!(
+        // A bad signature is what a renewed CA of the same name gives.
+        Some(Tls::InvalidCertificate(Cert::UnknownIssuer | Cert::BadSignature)) => format!(
             "the certificate is not signed by a CA in {trusted}: set the CA file to the CA that signed it"
         ),
         Some(Tls::InvalidCertificate(Cert::Expired | Cert::ExpiredContext { .. })) => {

@@ -1,6 +1,9 @@
 //! TLS settings for both roles, on rustls with aws-lc-rs given explicitly: no process-wide default is set.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -175,10 +178,10 @@ fn explain(error: &pem::Error) -> String {
     }
 }
 
-fn pair(cert: &PathBuf, key: &PathBuf, error: &rustls::Error) -> TlsError {
+fn pair(cert: &Path, key: &Path, error: &rustls::Error) -> TlsError {
     TlsError::Pair {
-        cert: cert.clone(),
-        key: key.clone(),
+        cert: cert.to_owned(),
+        key: key.to_owned(),
         problem: error.to_string(),
     }
 }

@@ -20,21 +20,21 @@ use towline::{
 };
 
 /// Long enough for a busy machine; only a failing test waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A hub that serves until it is dropped.
-pub struct Served {
-    pub hub: Arc<Hub>,
-    pub addr: String,
+pub(crate) struct Served {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) addr: String,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
-pub async fn served() -> Served {
+pub(crate) async fn served() -> Served {
     Served::with(HubConfig::default(), HttpConfig::default(), Surface::ALL).await
 }
 
-pub async fn served_with_token(token: &str) -> Served {
+pub(crate) async fn served_with_token(token: &str) -> Served {
     let config = HttpConfig {
         token: Some(Token::new(token).unwrap()),
         ..HttpConfig::default()
@@ -43,7 +43,7 @@ pub async fn served_with_token(token: &str) -> Served {
 }
 
 impl Served {
-    pub async fn with(hub: HubConfig, config: HttpConfig, surface: Surface) -> Self {
+    pub(crate) async fn with(hub: HubConfig, config: HttpConfig, surface: Surface) -> Self {
         let hub = Hub::new(hub).unwrap();
         let listener = Listener::bind("127.0.0.1:0", None).await.unwrap();
         let addr = listener.local_addr();
@@ -61,19 +61,19 @@ impl Served {
     }
 
     /// Begins the shutdown.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
     }
 
     /// Waits until the shutdown is over.
-    pub async fn stopped(&mut self) {
+    pub(crate) async fn stopped(&mut self) {
         tokio::time::timeout(PATIENCE, &mut self.task)
             .await
             .expect("serve ends")
             .unwrap();
     }
 
-    pub async fn open(
+    pub(crate) async fn open(
         &self,
         method: &str,
         path: &str,
@@ -97,7 +97,7 @@ impl Served {
             .unwrap()
     }
 
-    pub async fn ask(
+    pub(crate) async fn ask(
         &self,
         method: &str,
         path: &str,
@@ -115,12 +115,12 @@ impl Served {
         }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, &[], "").await
     }
 
     /// A link upgrade with these headers changed: an empty value leaves one out.
-    pub async fn dial(&self, changes: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn dial(&self, changes: &[(&str, &str)]) -> Answer {
         let mut headers = vec![
             ("connection", "Upgrade"),
             ("upgrade", "websocket"),
@@ -149,7 +149,7 @@ impl Served {
     }
 
     /// Sends bytes as they are and reads until the hub closes.
-    pub async fn raw(&self, bytes: &[u8]) -> String {
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(&self.addr).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         let mut all = Vec::new();
@@ -163,30 +163,30 @@ impl Served {
 
 /// A whole answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: hyper::HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: hyper::HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {}", self.text()))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 }
 
-pub const UID: &str = "6a2f41a3-c54c-4ce5-9d2e-7d0f6b1c0a11";
+pub(crate) const UID: &str = "6a2f41a3-c54c-4ce5-9d2e-7d0f6b1c0a11";
 
 /// A small pod with one container.
-pub fn pod() -> Value {
+pub(crate) fn pod() -> Value {
     json!({
         "metadata": {"name": "hello", "namespace": "demo", "uid": UID},
         "spec": {
@@ -196,12 +196,12 @@ pub fn pod() -> Value {
     })
 }
 
-pub fn create_body() -> String {
+pub(crate) fn create_body() -> String {
     json!({"pod": pod(), "configmaps": null, "secrets": null, "projectedvolumesmaps": null, "jobscriptURL": ""})
         .to_string()
 }
 
-pub fn logs_body(change: impl FnOnce(&mut Value)) -> String {
+pub(crate) fn logs_body(change: impl FnOnce(&mut Value)) -> String {
     let mut body = json!({
         "Namespace": "demo", "PodUID": UID, "PodName": "hello", "ContainerName": "main",
         "Opts": {"Tail": 0, "Bytes": 0, "Timestamps": false, "Follow": false, "Previous": false,

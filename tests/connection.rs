@@ -1,0 +1,420 @@
+//! Calls and log streams over a connection: memory transports, stopped clock.
+#![cfg(feature = "net")]
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use towline::{
+    code::{CloseCode, Code, reason},
+    connection::{BoxFuture, CancelSignal, Connection, HandshakeError, LogSink, Peer, accept, register},
+    limits,
+    transport::memory::{self, Faults},
+    wire::{
+        EventAck, GetStatus, LogChunk, LogPosition, LogsEnd, NodeStatus, PodEvent, Register, Request,
+        Response, Status, StatusResult, StreamLogs, Welcome, feature, request::Op, response,
+    },
+};
+
+/// A peer that answers status at once, never answers creates, and streams `total` bytes of log.
+#[derive(Debug)]
+struct Fake {
+    total: u64,
+    cancelled: mpsc::UnboundedSender<&'static str>,
+    events: Mutex<Vec<u64>>,
+    away: mpsc::UnboundedSender<CloseCode>,
+}
+
+impl Peer for Fake {
+    fn request(&self, request: Request, cancel: CancelSignal) -> BoxFuture<Response> {
+        let told = self.cancelled.clone();
+        Box::pin(async move {
+            match request.op {
+                Some(Op::GetStatus(_)) => Response {
+                    result: Some(response::Result::GetStatus(StatusResult {
+                        as_of: 7,
+                        ..StatusResult::default()
+                    })),
+                    ..Response::default()
+                },
+                Some(Op::DeletePod(_)) => panic!("a handler that panics"),
+                _ => {
+                    cancel.cancelled().await;
+                    let _ = told.send("call");
+                    Response {
+                        status: Some(Status::new(Code::Cancelled, "", "")),
+                        result: None,
+                    }
+                }
+            }
+        })
+    }
+
+    fn stream_logs(&self, _: StreamLogs, mut sink: LogSink) -> BoxFuture<Result<LogsEnd, Status>> {
+        let (total, told) = (self.total, self.cancelled.clone());
+        Box::pin(async move {
+            let mut offset = 0;
+            while offset < total {
+                let len = (total - offset).min(limits::LOG_CHUNK as u64);
+                let data: Vec<u8> = (offset..offset + len).map(|n| n as u8).collect();
+                let at = Some(LogPosition { epoch: 1, offset });
+                let chunk = LogChunk {
+                    at,
+                    next_offset: offset + len,
+                    data: data.into(),
+                    ..LogChunk::default()
+                };
+                if sink.send(chunk).await.is_err() {
+                    let _ = told.send("log");
+                    return Err(Status::new(Code::Cancelled, "", ""));
+                }
+                offset += len;
+            }
+            Ok(LogsEnd {
+                next: Some(LogPosition { epoch: 1, offset }),
+                eof: true,
+                reset: false,
+            })
+        })
+    }
+
+    fn pod_event(&self, event: PodEvent) {
+        self.events.lock().unwrap().push(event.seq);
+    }
+    fn event_ack(&self, ack: EventAck) {
+        self.events.lock().unwrap().push(ack.seq);
+    }
+    fn node_status(&self, _: NodeStatus) {}
+    fn going_away(&self, code: CloseCode, _: &str, _: Duration) {
+        let _ = self.away.send(code);
+    }
+}
+
+struct Ends {
+    hub: Connection,
+    plugin: Connection,
+    plugin_side: Arc<Fake>,
+    cancelled: mpsc::UnboundedReceiver<&'static str>,
+    away: mpsc::UnboundedReceiver<CloseCode>,
+    /// Faults of what the hub receives.
+    faults: Faults,
+}
+
+async fn connect(total: u64) -> Ends {
+    let (hub_end, plugin_end) = memory::pair(limits::MAX_MESSAGE);
+    let faults = plugin_end.faults();
+    let (told, cancelled) = mpsc::unbounded_channel();
+    let (gone, away) = mpsc::unbounded_channel();
+    let fake = || {
+        Arc::new(Fake {
+            total,
+            cancelled: told.clone(),
+            events: Mutex::default(),
+            away: gone.clone(),
+        })
+    };
+    let (hub_side, plugin_side) = (fake(), fake());
+    let dial = async {
+        let hello = Register {
+            plugin: "p1".into(),
+            ..Register::default()
+        };
+        register(plugin_end, hello)
+            .await
+            .unwrap()
+            .start(plugin_side.clone())
+    };
+    let accepting = async {
+        let accepted = accept(hub_end).await.unwrap();
+        assert_eq!(accepted.register.plugin, "p1");
+        let features = vec![feature::FLOW_CONTROL.to_owned(), feature::EVENTS.to_owned()];
+        accepted.welcome(
+            Welcome {
+                features,
+                ..Welcome::default()
+            },
+            hub_side,
+        )
+    };
+    let (plugin, hub) = tokio::join!(dial, accepting);
+    Ends {
+        hub,
+        plugin,
+        plugin_side,
+        cancelled,
+        away,
+        faults,
+    }
+}
+
+fn status() -> Request {
+    Request {
+        op: Some(Op::GetStatus(GetStatus {
+            all: true,
+            ..GetStatus::default()
+        })),
+        ..Request::default()
+    }
+}
+
+fn create() -> Request {
+    Request {
+        op: Some(Op::CreatePod(Default::default())),
+        ..Request::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_callers_share_one_connection() {
+    let ends = connect(0).await;
+    let calls = (0..60).map(|_| {
+        let hub = ends.hub.clone();
+        tokio::spawn(async move {
+            for _ in 0..50 {
+                let response = hub.call(status()).await.unwrap();
+                assert!(matches!(
+                    response.result,
+                    Some(response::Result::GetStatus(StatusResult { as_of: 7, .. }))
+                ));
+            }
+        })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await.unwrap();
+    }
+    let stats = ends.hub.stats();
+    assert!(
+        stats.packets_out < stats.frames_out,
+        "frames were never joined: {stats:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abandoned_call_is_cancelled_at_the_peer() {
+    let mut ends = connect(0).await;
+    let hub = ends.hub.clone();
+    let call = tokio::spawn(async move { hub.call(create()).await });
+    ends.hub.call(status()).await.unwrap();
+    call.abort();
+    assert_eq!(ends.cancelled.recv().await, Some("call"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_a_call_that_nobody_answers() {
+    let ends = connect(0).await;
+    let begun = tokio::time::Instant::now();
+    let error = ends
+        .hub
+        .call(Request {
+            timeout_ms: 3_000,
+            ..create()
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), Code::DeadlineExceeded);
+    assert_eq!(begun.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_handler_ends_that_call_only() {
+    let ends = connect(0).await;
+    let request = Request {
+        op: Some(Op::DeletePod(Default::default())),
+        ..Request::default()
+    };
+    assert_eq!(ends.hub.call(request).await.unwrap_err().kind(), Code::Internal);
+    ends.hub.call(status()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_arrives_byte_for_byte_and_ends_once() {
+    let total = 5_000_000;
+    let ends = connect(total).await;
+    let mut stream = ends.hub.stream_logs(StreamLogs::default()).await.unwrap();
+    let mut offset = 0u64;
+    let end = loop {
+        match stream.next().await {
+            Ok(chunk) => {
+                assert_eq!(chunk.at.unwrap().offset, offset);
+                assert!(
+                    chunk
+                        .data
+                        .iter()
+                        .enumerate()
+                        .all(|(n, byte)| *byte == (offset + n as u64) as u8)
+                );
+                offset = chunk.next_offset;
+            }
+            Err(end) => break end.unwrap(),
+        }
+    };
+    assert_eq!((offset, end.eof), (total, true));
+    assert_eq!(stream.next().await.unwrap_err().unwrap(), end);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_reader_stops_the_sender() {
+    let mut ends = connect(u64::MAX).await;
+    let mut stream = ends.hub.stream_logs(StreamLogs::default()).await.unwrap();
+    stream.next().await.unwrap();
+    drop(stream);
+    assert_eq!(ends.cancelled.recv().await, Some("log"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_that_take_nothing_slow_neither_a_fast_one_nor_calls() {
+    let ends = connect(3_000_000).await;
+    let mut slow = Vec::new();
+    for _ in 0..10 {
+        slow.push(ends.hub.stream_logs(StreamLogs::default()).await.unwrap());
+    }
+    let mut fast = ends.hub.stream_logs(StreamLogs::default()).await.unwrap();
+    let mut got = 0;
+    while let Ok(chunk) = fast.next().await {
+        got += chunk.data.len();
+        ends.hub.call(status()).await.unwrap();
+    }
+    assert_eq!(got, 3_000_000);
+    drop(slow);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_ends_calls_and_logs_with_session_lost() {
+    let ends = connect(u64::MAX).await;
+    let mut stream = ends.hub.stream_logs(StreamLogs::default()).await.unwrap();
+    let hub = ends.hub.clone();
+    let call = tokio::spawn(async move { hub.call(create()).await });
+    ends.hub.call(status()).await.unwrap();
+    ends.faults.cut();
+    let error = call.await.unwrap().unwrap_err();
+    assert_eq!(
+        (error.reason.as_str(), error.not_started),
+        (reason::SESSION_LOST, false)
+    );
+    let lost = loop {
+        if let Err(end) = stream.next().await {
+            break end.unwrap_err();
+        }
+    };
+    assert_eq!(lost.reason, reason::SESSION_LOST);
+    assert!(!ends.hub.is_open());
+    assert_eq!(
+        ends.hub.call(status()).await.unwrap_err().kind(),
+        Code::Unavailable
+    );
+    ends.plugin.ended().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_goes_silent_is_given_up() {
+    let ends = connect(0).await;
+    ends.faults.drop_silently();
+    let ended = ends.hub.ended().await;
+    assert_eq!((ended.code, ended.by_peer), (CloseCode::IDLE, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drained_hub_lets_calls_finish_and_tells_the_plugin_when_to_come_back() {
+    let mut ends = connect(0).await;
+    let hub = ends.hub.clone();
+    let call = tokio::spawn(async move {
+        hub.call(Request {
+            timeout_ms: 5_000,
+            ..create()
+        })
+        .await
+    });
+    ends.hub.call(status()).await.unwrap();
+    ends.hub.drain(
+        CloseCode::DRAIN,
+        "restart",
+        limits::DRAIN_GRACE,
+        Duration::from_secs(4),
+    );
+    assert_eq!(ends.away.recv().await, Some(CloseCode::DRAIN));
+    assert_eq!(
+        ends.hub.call(status()).await.unwrap_err().reason,
+        reason::DRAINING
+    );
+    assert_eq!(call.await.unwrap().unwrap_err().kind(), Code::DeadlineExceeded);
+    let ended = ends.plugin.ended().await;
+    assert_eq!(
+        (ended.code, ended.by_peer, ended.retry_after),
+        (CloseCode::DRAIN, true, Duration::from_secs(4))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn acknowledgements_reach_the_plugin() {
+    let ends = connect(0).await;
+    ends.hub.send_ack(EventAck { epoch: 1, seq: 4 });
+    ends.hub.call(status()).await.unwrap();
+    assert_eq!(*ends.plugin_side.events.lock().unwrap(), [4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_plugin_reads_why() {
+    let (hub_end, plugin_end) = memory::pair(limits::MAX_MESSAGE);
+    let hub = async {
+        let accepted = accept(hub_end).await.unwrap();
+        accepted
+            .refuse(
+                CloseCode::FORBIDDEN,
+                "the name p1 is not yours",
+                Duration::from_secs(9),
+            )
+            .await;
+    };
+    let (_, outcome) = tokio::join!(
+        hub,
+        register(
+            plugin_end,
+            Register {
+                plugin: "p1".into(),
+                ..Register::default()
+            }
+        )
+    );
+    let Err(HandshakeError::Refused {
+        code,
+        reason,
+        retry_after,
+    }) = outcome
+    else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(
+        (code, reason.as_str()),
+        (CloseCode::FORBIDDEN, "the name p1 is not yours")
+    );
+    assert_eq!(retry_after, Duration::from_secs(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_never_registers_is_closed() {
+    let (hub_end, mut other) = memory::pair(limits::MAX_MESSAGE);
+    let Err(HandshakeError::Timeout(_)) = accept(hub_end).await else {
+        panic!()
+    };
+    use towline::transport::{Message, Transport};
+    let close = std::future::poll_fn(|cx| other.poll_recv(cx)).await;
+    assert!(matches!(close, Some(Ok(Message::Close(4002, _)))), "{close:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn text_on_the_binary_link_is_closed_with_1003() {
+    let (hub_end, mut other) = memory::pair(limits::MAX_MESSAGE);
+    let hub = tokio::spawn(accept(hub_end));
+    use towline::transport::{Message, Transport};
+    std::future::poll_fn(|cx| other.poll_ready(cx)).await.unwrap();
+    other
+        .start_send(Message::Text(Bytes::from_static(b"{}")))
+        .unwrap();
+    let close = std::future::poll_fn(|cx| other.poll_recv(cx)).await;
+    assert!(matches!(close, Some(Ok(Message::Close(1003, _)))), "{close:?}");
+    assert!(hub.await.unwrap().is_err());
+}
