@@ -8,6 +8,8 @@ pub(crate) mod reader;
 pub(crate) mod seek;
 pub(crate) mod segment;
 pub(crate) mod source;
+#[cfg(test)]
+mod tests;
 pub(crate) mod writer;
 
 use std::path::Path;
