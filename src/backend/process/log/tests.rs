@@ -235,7 +235,7 @@ async fn what_was_rotated_away_is_a_marked_gap() {
     let (chunks, end) = container.read(LogOptions::default(), Some(at(1, 10))).await;
     let gap: u64 = chunks.iter().map(|chunk| chunk.gap_bytes).sum();
     let kept: usize = chunks.iter().map(|chunk| chunk.data.len()).sum();
-    assert!(kept <= 64 << 10 && kept >= 32 << 10, "{kept}");
+    assert!((32 << 10..=64 << 10).contains(&kept), "{kept}");
     assert_eq!(10 + gap + kept as u64, 102_400);
     assert_eq!(
         (chunks[0].at, end.eof, end.reset),
