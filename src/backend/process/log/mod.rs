@@ -4,10 +4,13 @@
 //! link. Learn [`writer::LogWriter`] (never fails, counts what it loses) and [`reader::LogReader`] (chunks from a
 //! position). A run has one log: stdout and stderr as they came, in `<run>/log/` (see [`segment`]).
 
+mod lines;
 pub(crate) mod reader;
 pub(crate) mod seek;
 pub(crate) mod segment;
 pub(crate) mod source;
+#[cfg(test)]
+mod tests;
 pub(crate) mod writer;
 
 use std::path::Path;

@@ -7,12 +7,15 @@
 //! ```
 //! A stop with no grace goes to KILLING from anywhere.
 
+mod hooks;
+mod verdict;
+
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, PipeReader, Read},
     os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -43,9 +46,6 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 const REAP_PATIENCE: Duration = Duration::from_secs(10);
 /// Batches read after the end at most: a process outside may hold the pipe and write for ever.
 const DRAIN_BATCHES: usize = 1024;
-/// Bytes of a hook's output that its message holds.
-const HOOK_TEXT: usize = 300;
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
@@ -131,7 +131,7 @@ impl Watch {
             fault: None,
             stopped: false,
             overdue: false,
-            oom_kills: oom_kills(),
+            oom_kills: verdict::oom_kills(),
             buffer: vec![0; BATCH],
         })
     }
@@ -275,56 +275,6 @@ impl Watch {
         }
     }
 
-    fn start_hook(&mut self, hook: Hook) {
-        let spawned = File::create(self.dir.join("hook.log")).and_then(|said| {
-            let name = match hook {
-                Hook::PostStart => "post_start",
-                Hook::PreStop => "pre_stop",
-            };
-            let mut command = stage(&self.dir, name);
-            command
-                .env(TARGET, self.main.to_string())
-                .stdin(Stdio::null())
-                .stdout(said.try_clone()?)
-                .stderr(said);
-            spawn(command)
-        });
-        match spawned {
-            Ok(pid) => self.hook = Some((pid, hook)),
-            Err(error) => self.hook_ended(hook, Some(error.to_string())),
-        }
-    }
-
-    fn hook_ended(&mut self, hook: Hook, failed: Option<String>) {
-        match (hook, failed) {
-            (Hook::PostStart, None) => self.tell_started(true),
-            (Hook::PostStart, Some(why)) => {
-                // One that was stopped meanwhile ends anyway.
-                if self.phase == Phase::Running {
-                    self.fault = Some(("PostStartHookError", format!("postStart hook: {why}")));
-                    self.end(self.spec.grace_seconds);
-                }
-            }
-            (Hook::PreStop, _) => {
-                if let Phase::PreStop { until } = self.phase {
-                    self.terminate_after_hook(until);
-                }
-            }
-        }
-    }
-
-    fn hook_said(&self) -> String {
-        let said = fs::read(self.dir.join("hook.log")).unwrap_or_default();
-        let said = String::from_utf8_lossy(&said[..said.len().min(HOOK_TEXT)])
-            .trim()
-            .replace('\n', " ");
-        if said.is_empty() {
-            said
-        } else {
-            format!(": {said}")
-        }
-    }
-
     fn stop(&mut self, grace_seconds: u64) {
         self.stopped = true;
         self.end(grace_seconds);
@@ -385,14 +335,7 @@ impl Watch {
             if pid == self.main {
                 self.ended = Some(status);
             } else if let Some((_, hook)) = self.hook.take_if(|(own, _)| *own == pid) {
-                let failed = match status {
-                    WaitStatus::Exited(_, 0) => None,
-                    WaitStatus::Exited(_, code) => Some(format!("exit code {code}{}", self.hook_said())),
-                    WaitStatus::Signaled(_, signal, _) => {
-                        Some(format!("ended by {signal}{}", self.hook_said()))
-                    }
-                    _ => Some("ended".to_owned()),
-                };
+                let failed = self.hook_failure(status);
                 self.hook_ended(hook, failed);
             }
         }
@@ -420,52 +363,6 @@ impl Watch {
             }
         }
     }
-
-    fn exit(self, clean: bool) -> Exit {
-        let oom_killed = self
-            .oom_kills
-            .zip(oom_kills())
-            .is_some_and(|(before, now)| now > before);
-        let (exit_code, signal) = match self.ended {
-            Some(WaitStatus::Exited(_, code)) => (code, 0),
-            Some(WaitStatus::Signaled(_, signal, _)) => (128 + signal as i32, signal as i32),
-            _ => (137, 0),
-        };
-        let killed_by_kernel = signal == Signal::SIGKILL as i32 && self.phase != Phase::Killing && oom_killed;
-        let mut exit = match &self.failure {
-            Some(failure) => Exit::not_started(failure.exit_code, &failure.reason, failure.message.clone()),
-            None => {
-                let reason = if exit_code == 0 { "Completed" } else { "Error" };
-                Exit {
-                    signal,
-                    started_at: self.started_at,
-                    started: self.started_at.is_some(),
-                    ..Exit::not_started(exit_code, reason, "")
-                }
-            }
-        };
-        if killed_by_kernel {
-            exit.reason = "OOMKilled".into();
-            exit.message = "the kernel killed it for want of memory".into();
-        }
-        if self.overdue {
-            exit.message = "still there when the grace period after SIGTERM was over: killed".into();
-        }
-        if let Some((reason, message)) = self.fault {
-            exit.reason = reason.into();
-            exit.message = message;
-        }
-        if !clean {
-            exit.message = format!("{} (some of its processes could not be killed)", exit.message)
-                .trim_start()
-                .to_owned();
-        }
-        exit.oom_killed = killed_by_kernel;
-        exit.stopped = self.stopped;
-        exit.log_end = self.log.end();
-        exit.log_lost = self.log.lost();
-        exit
-    }
 }
 
 /// This binary again, as another stage. The link stays good when the file is replaced by an update.
@@ -484,17 +381,4 @@ fn spawn(mut command: Command) -> io::Result<Pid> {
     i32::try_from(child.id())
         .map(Pid::from_raw)
         .map_err(io::Error::other)
-}
-
-/// How many processes of this control group were killed for want of memory (cgroup v2, memory.events).
-fn oom_kills() -> Option<u64> {
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let group = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let events = fs::read_to_string(format!("/sys/fs/cgroup{group}/memory.events")).ok()?;
-    events
-        .lines()
-        .find_map(|line| line.strip_prefix("oom_kill "))?
-        .trim()
-        .parse()
-        .ok()
 }
