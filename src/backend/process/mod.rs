@@ -1,5 +1,366 @@
-//! Pods as local processes.
+//! Pods as local processes: the embedded default backend.
+//!
+//! Knows pods, files and supervisors; knows nothing of links, hubs or images. A pod's containers run under
+//! supervisors, so they outlive this process and are found again by the next one. Learn [`ProcessBackend`] (the
+//! handler) and `machine::Machine` (the life of a pod).
+
+mod config;
+mod lifecycle;
 pub mod log;
+mod machine;
+mod names;
+mod plan;
+mod restart;
 pub mod run;
 pub mod spec;
+mod state;
+mod store;
 pub mod supervisor;
+mod volumes;
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::SystemTime,
+};
+
+use tokio::sync::watch;
+
+pub use self::config::{MAX_PODS, ProcessConfig, StartError};
+use self::{
+    lifecycle::Lifecycle,
+    plan::{Plan, Site},
+    store::{DeleteRecord, PodRecord, Store},
+    supervisor::Capabilities,
+};
+use crate::{
+    code::{Code, reason},
+    plugin::{Create, Created, Delete, Deleted, Events, Handler, LogRequest, LogSink, Which},
+    wire::{LogsEnd, NodeStatus, PodEventType, PodRef, PodState, Status, container_state::State},
+};
+
+/// Runs pods as processes of this machine. Cheap to clone.
+#[derive(Clone)]
+pub struct ProcessBackend {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: ProcessConfig,
+    site: Site,
+    store: Store,
+    capabilities: Capabilities,
+    pods: Mutex<HashMap<String, Entry>>,
+    /// Records are written by one call at a time, so that two creates of one uid cannot both begin.
+    writing: tokio::sync::Mutex<()>,
+    events: OnceLock<Events>,
+}
+
+struct Entry {
+    plan: Arc<Plan>,
+    delete: watch::Sender<Option<DeleteRecord>>,
+    state: watch::Receiver<PodState>,
+}
+
+impl std::fmt::Debug for ProcessBackend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProcessBackend")
+            .field("config", &self.shared.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ProcessBackend {
+    /// Opens the state directory and takes up the pods that it holds. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When a setting is wrong, or the state directory cannot be used or belongs to another plugin.
+    pub async fn open(config: ProcessConfig) -> Result<Self, StartError> {
+        config.validate()?;
+        let dir = config.state_dir.clone();
+        let failed = |source| StartError::StateDir {
+            dir: dir.clone(),
+            source,
+        };
+        let asked = config.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let store = Store::open(&asked.state_dir)?;
+            let found = store.load()?;
+            Ok::<_, io::Error>((store, found, supervisor::probe(&asked.program)))
+        });
+        let (store, found, capabilities) = opened
+            .await
+            .map_err(|error| failed(io::Error::other(error)))?
+            .map_err(failed)?;
+        if let Err(why) = &capabilities.mounts {
+            tracing::warn!(
+                why,
+                "volumes cannot be mounted: pods that need a mountPath are refused"
+            );
+        }
+        let site = Site {
+            cpu_millis: config.cpu_millis,
+            memory: config.memory,
+            pods: store.pods_dir(),
+        };
+        let shared = Arc::new(Shared {
+            config,
+            site,
+            store,
+            capabilities,
+            pods: Mutex::default(),
+            writing: tokio::sync::Mutex::default(),
+            events: OnceLock::new(),
+        });
+        for pod in found {
+            match Plan::read(&pod.pod, &pod.payload, &shared.site) {
+                Ok(plan) => {
+                    tracing::info!(pod = %pod.pod, "a pod is taken up again");
+                    shared.begin(plan, &pod.record, pod.delete);
+                }
+                Err(status) => {
+                    tracing::error!(pod = %pod.pod, %status, "a pod's record cannot be used: left alone")
+                }
+            }
+        }
+        Ok(Self { shared })
+    }
+}
+
+impl Shared {
+    fn pods(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, word: PodEventType, state: PodState) {
+        if let Some(events) = self.events.get() {
+            events.pod(word, state);
+        }
+    }
+
+    fn begin(self: &Arc<Self>, plan: Plan, record: &PodRecord, delete: Option<DeleteRecord>) {
+        let plan = Arc::new(plan);
+        let (asked, delete) = watch::channel(delete);
+        let (lifecycle, state) = Lifecycle::new(plan.clone(), record, self.clone(), delete);
+        self.pods().insert(
+            plan.pod.uid.clone(),
+            Entry {
+                plan,
+                delete: asked,
+                state,
+            },
+        );
+        tokio::spawn(lifecycle.run());
+    }
+
+    /// What a create answers when the pod is known already.
+    fn existing(&self, uid: &str) -> Option<Result<Created, Status>> {
+        let pods = self.pods();
+        let entry = pods.get(uid)?;
+        Some(if entry.delete.borrow().is_some() {
+            Err(Status::new(Code::Aborted, reason::DELETED, "the pod is being deleted").not_started())
+        } else {
+            Ok(Created {
+                job_id: uid.to_owned(),
+                existed: true,
+            })
+        })
+    }
+
+    async fn create(
+        self: Arc<Self>,
+        pod: PodRef,
+        payload: bytes::Bytes,
+        plan: Plan,
+    ) -> Result<Created, Status> {
+        let _writing = self.writing.lock().await;
+        if let Some(answer) = self.existing(&pod.uid) {
+            return answer;
+        }
+        if self.pods().len() >= MAX_PODS {
+            let text = format!("{MAX_PODS} pods are kept here already; delete ended ones");
+            return Err(Status::new(Code::ResourceExhausted, reason::QUOTA, text).not_started());
+        }
+        let writer = self.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let record = writer.store.put(&plan.pod, &payload, &plan.volumes)?;
+            Ok::<_, io::Error>((plan, record))
+        });
+        let (plan, record) = written
+            .await
+            .map_err(io::Error::other)
+            .and_then(|put| put)
+            .map_err(|error| {
+                tracing::error!(%pod, %error, "a pod could not be recorded");
+                unrecorded(&error).not_started()
+            })?;
+        let job_id = plan.pod.uid.clone();
+        self.begin(plan, &record, None);
+        Ok(Created {
+            job_id,
+            existed: false,
+        })
+    }
+
+    async fn delete(self: Arc<Self>, pod: PodRef, grace_seconds: Option<u64>) -> Result<Deleted, Status> {
+        let _writing = self.writing.lock().await;
+        let Some(before) = self.pods().get(&pod.uid).map(|entry| *entry.delete.borrow()) else {
+            return Ok(Deleted { existed: false });
+        };
+        // A repeated delete may hasten the end, not put it off.
+        let record = match (before, grace_seconds) {
+            (Some(former), None) => former,
+            (
+                Some(DeleteRecord {
+                    grace_seconds: Some(former),
+                }),
+                Some(new),
+            ) if former <= new => DeleteRecord {
+                grace_seconds: Some(former),
+            },
+            (_, grace_seconds) => DeleteRecord { grace_seconds },
+        };
+        if before != Some(record) {
+            let writer = self.clone();
+            let uid = pod.uid.clone();
+            let written = tokio::task::spawn_blocking(move || writer.store.put_delete(&uid, record)).await;
+            let written = written.map_err(io::Error::other).and_then(|put| put);
+            // The pod may just have gone: then there is nothing left to end.
+            if let Some(entry) = self.pods().get(&pod.uid) {
+                written.map_err(|error| {
+                    tracing::error!(%pod, %error, "the end of a pod could not be recorded");
+                    unrecorded(&error)
+                })?;
+                entry.delete.send_replace(Some(record));
+            }
+        }
+        Ok(Deleted { existed: true })
+    }
+}
+
+fn unrecorded(error: &io::Error) -> Status {
+    let code = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::ResourceExhausted,
+        _ => Code::Internal,
+    };
+    Status::new(
+        code,
+        reason::PLUGIN_ERROR,
+        format!("the state directory cannot be written: {error}"),
+    )
+}
+
+/// Work that must be finished though its caller goes.
+async fn finish<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Status>> + Send + 'static,
+) -> Result<T, Status> {
+    match tokio::spawn(work).await {
+        Ok(answer) => answer,
+        Err(error) => Err(Status::new(
+            Code::Internal,
+            reason::PLUGIN_ERROR,
+            format!("the call failed: {error}"),
+        )),
+    }
+}
+
+impl Handler for ProcessBackend {
+    async fn create(&self, create: Create) -> Result<Created, Status> {
+        let shared = &self.shared;
+        if let Some(answer) = shared.existing(&create.pod.uid) {
+            return answer;
+        }
+        let plan = Plan::read(&create.pod, &create.payload, &shared.site)?;
+        if let (Err(why), Some((container, mount))) = (&shared.capabilities.mounts, plan.first_mount()) {
+            return Err(plan::bad_pod(format!(
+                "container {}: volume {} cannot be mounted at {}: {why}. Without mounts, leave volumeMounts out and \
+                 read the volume under $TOWLINE_VOLUMES/{}",
+                container.name, mount.volume, mount.path, mount.volume
+            )));
+        }
+        finish(shared.clone().create(create.pod, create.payload, plan)).await
+    }
+
+    async fn delete(&self, delete: Delete) -> Result<Deleted, Status> {
+        finish(self.shared.clone().delete(delete.pod, delete.grace_seconds)).await
+    }
+
+    async fn status(&self, which: Which) -> Result<Vec<PodState>, Status> {
+        let pods = self.shared.pods();
+        Ok(match which {
+            Which::All => pods.values().map(|entry| entry.state.borrow().clone()).collect(),
+            Which::Pods(asked) => asked
+                .iter()
+                .map(|pod| match pods.get(&pod.uid) {
+                    Some(entry) => entry.state.borrow().clone(),
+                    None => state::absent(pod, SystemTime::now()),
+                })
+                .collect(),
+        })
+    }
+
+    async fn logs(&self, mut request: LogRequest, sink: LogSink) -> Result<LogsEnd, Status> {
+        let found = {
+            let pods = self.shared.pods();
+            pods.get(&request.pod.uid)
+                .map(|entry| (entry.plan.clone(), entry.state.clone()))
+        };
+        let Some((plan, state)) = found else {
+            let text = format!("pod {} is not known here", request.pod);
+            return Err(Status::new(Code::NotFound, reason::POD_NOT_FOUND, text));
+        };
+        let container = plan.log_of(&request.container)?.to_owned();
+        let dir = store::container_dir(&self.shared.store.pod_dir(&plan.pod.uid), &container);
+        request.container.clone_from(&container);
+        let may_start = move || {
+            let state = state.borrow();
+            let mut all = state.init_containers.iter().chain(&state.containers);
+            all.find(|told| told.name == container)
+                .is_some_and(|told| !matches!(told.state, Some(State::Terminated(_))))
+        };
+        log::stream(&dir, &request, may_start, sink).await
+    }
+
+    async fn node(&self) -> NodeStatus {
+        let config = &self.shared.config;
+        let reason = if !config.program.is_file() {
+            format!(
+                "the supervisor program {} is missing; start the plugin again",
+                config.program.display()
+            )
+        } else if !self.shared.site.pods.is_dir() {
+            format!("the state directory {} has gone", config.state_dir.display())
+        } else {
+            String::new()
+        };
+        NodeStatus {
+            ready: reason.is_empty(),
+            reason,
+            cpu: format!("{}m", config.cpu_millis),
+            memory: if config.memory == 0 {
+                String::new()
+            } else {
+                format!("{}Ki", config.memory >> 10)
+            },
+            pods: config.pods.to_string(),
+            accelerators: None,
+            taints: None,
+        }
+    }
+
+    fn attach(&self, events: Events) {
+        if self.shared.events.set(events).is_err() {
+            return;
+        }
+        let states: Vec<_> = self
+            .shared
+            .pods()
+            .values()
+            .map(|entry| entry.state.borrow().clone())
+            .collect();
+        for state in states {
+            self.shared.push(PodEventType::Updated, state);
+        }
+    }
+}
