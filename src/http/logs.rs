@@ -79,6 +79,8 @@ impl Reading {
                     Some(Ok(piece)) => return Ok(Some((piece.data, reading))),
                     Some(Err(status)) => {
                         tracing::debug!(code = status.kind().name(), reason = status.reason, "log aborted");
+                        // hyper drops what it has not flushed when a body fails: let the bytes before leave.
+                        tokio::task::yield_now().await;
                         return Err(io::Error::other(status));
                     }
                     None => return Ok(None),

@@ -5,6 +5,7 @@
 
 mod answer;
 mod api;
+mod api_log;
 mod body;
 mod bounds;
 mod events;

@@ -158,7 +158,7 @@ async fn bad_json_is_400_with_its_place_and_without_its_values() {
             assert_eq!(answer.status, 400, "{path}");
             let text = answer.text();
             assert!(
-                text.starts_with("bad JSON") && text.contains("line 1 column"),
+                text.starts_with("bad JSON") && text.contains("line 1, column"),
                 "{path}: {text}"
             );
             assert!(
