@@ -101,7 +101,7 @@ impl Progress {
         }
     }
 
-    /// Takes one line of the answer; true at the end of the log.
+    /// Takes one line of the answer.
     fn take(&mut self, line: Value, options: &LogOptions, reader: &mut impl Reader) -> Result<Step, FollowError> {
         let answer = |error: serde_json::Error| FollowError::Answer(error.to_string());
         if let Some(error) = line.get("error") {
@@ -171,8 +171,8 @@ pub(crate) async fn read(
                         Step::End { eof: false } => break None,
                         Step::Broken(error) => break Some(error),
                     },
-                    Ok(None) => break Some(cut("the answer ended before the log did")),
-                    Err(LinesError::Broken(why)) => break Some(cut(&why)),
+                    Ok(None) => break Some(client.lost("the answer ended before the log did")),
+                    Err(LinesError::Broken(why)) => break Some(client.lost(why)),
                     Err(LinesError::Bad(why)) => return Err(FollowError::Answer(why)),
                 }
             },
@@ -181,14 +181,13 @@ pub(crate) async fn read(
         if progress.position != before {
             delay = Delay::new();
         }
+        if !delay.goes_on() && broken.is_none() {
+            return Ok(());
+        }
         if let Some(error) = broken {
             // A restarted hub knows no pod until its plugins are back.
-            let known = progress.position.is_some();
-            let passing = error.is_passing() || (known && error.is_not_found() && delay.is_early());
-            if !passing || !delay.goes_on() || !(known || options.follow) {
-                return Err(error.into());
-            }
-            if !known && !matches!(error, ClientError::Lost { .. }) {
+            let passing = error.is_passing() || (error.is_not_found() && delay.is_early());
+            if progress.position.is_none() || !passing || !delay.goes_on() {
                 return Err(error.into());
             }
             if delay.is_first() {
@@ -197,10 +196,6 @@ pub(crate) async fn read(
         }
         delay.wait().await;
     }
-}
-
-fn cut(why: &str) -> ClientError {
-    ClientError::Lost { hub: "the given address".to_owned(), why: why.to_owned() }
 }
 
 #[cfg(test)]

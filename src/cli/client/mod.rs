@@ -155,7 +155,8 @@ impl Client {
         Err(ClientError::refused(self.endpoint.to_string(), status.as_u16(), &text, self.token.is_some()))
     }
 
-    fn lost(&self, why: impl ToString) -> ClientError {
+    /// An answer that broke off.
+    pub(crate) fn lost(&self, why: impl ToString) -> ClientError {
         ClientError::Lost { hub: self.endpoint.to_string(), why: why.to_string() }
     }
 

@@ -1,12 +1,13 @@
 //! Settings of `towline hub`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{Listen, Row, Setting, Sources, file::Span, file::WhenOffline, parse_bool, parse_path, shown_path};
 use crate::{
     cli::{args::HubArgs, exit::Failure},
     hub::{DeleteWhenOffline, HubConfig},
     limits,
+    transport::ServerTls,
 };
 
 /// All settings of a hub.
@@ -113,6 +114,18 @@ impl HubSettings {
             )));
         }
         Ok(())
+    }
+
+    /// What the TCP listeners show, if they speak TLS.
+    ///
+    /// # Errors
+    /// Names the file that is missing or wrong.
+    pub(crate) fn tls(&self) -> Result<Option<Arc<rustls::ServerConfig>>, Failure> {
+        let (Some(cert_file), Some(key_file)) = (self.tls_cert.value.clone(), self.tls_key.value.clone()) else {
+            return Ok(None);
+        };
+        let tls = ServerTls { cert_file, key_file };
+        tls.server_config().map(Some).map_err(|error| Failure::Config(format!("hub.tls_cert, hub.tls_key: {error}")))
     }
 
     /// The part that the hub itself takes.
