@@ -1,0 +1,49 @@
+//! `towline logs`
+
+use std::io;
+
+use super::connect;
+use crate::cli::{
+    args::LogsArgs,
+    exit::{Exit, Failure},
+    follow::{self, LogOptions, Reader},
+    output::Out,
+};
+
+pub(super) async fn run(args: LogsArgs) -> anyhow::Result<Exit> {
+    let (client, settings) = connect(&args.client)?;
+    let tail = match args.tail {
+        None | Some(-1) => None,
+        Some(lines) => Some(u64::try_from(lines).map_err(|_| {
+            Failure::Usage(format!("--tail {lines}: give a number of lines, or -1 for all of them"))
+        })?),
+    };
+    let options = LogOptions {
+        container: args.container,
+        follow: args.follow,
+        tail,
+        // As kubectl: part of a second counts as a whole one.
+        since_seconds: args.since.map(|since| since.as_secs() + u64::from(since.subsec_nanos() > 0)),
+        since_time: args.since_time,
+        timestamps: args.timestamps,
+        limit_bytes: args.limit_bytes,
+        previous: args.previous,
+    };
+    // A pod may be written as kubectl's users do: pod/NAME.
+    let pod = args.pod.strip_prefix("pod/").or_else(|| args.pod.strip_prefix("pods/")).unwrap_or(&args.pod);
+    follow::read(&client, settings.namespace(), pod, &options, &mut Stdout).await?;
+    Ok(Exit::Ok)
+}
+
+/// Bytes to stdout as they are, talk to stderr.
+struct Stdout;
+
+impl Reader for Stdout {
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        Out.bytes(bytes)
+    }
+
+    fn say(&mut self, text: &str) {
+        eprintln!("towline: {text}");
+    }
+}

@@ -1,0 +1,197 @@
+//! Settings of `towline hub`.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use super::{Listen, Row, Setting, Sources, file::Span, file::WhenOffline, parse_bool, parse_path, shown_path};
+use crate::{
+    cli::{args::HubArgs, exit::Failure},
+    hub::{DeleteWhenOffline, HubConfig},
+    limits,
+    transport::ServerTls,
+};
+
+/// All settings of a hub.
+#[derive(Debug)]
+pub(crate) struct HubSettings {
+    /// REST, and all that has no listener of its own.
+    pub(crate) listen: Setting<Vec<Listen>>,
+    /// The plugins' link; empty: on `listen`.
+    pub(crate) link_listen: Setting<Vec<Listen>>,
+    /// API, health, metrics; empty: on `listen`.
+    pub(crate) admin_listen: Setting<Vec<Listen>>,
+    /// The shared bearer token's file.
+    pub(crate) token_file: Setting<Option<PathBuf>>,
+    /// Certificate chain.
+    pub(crate) tls_cert: Setting<Option<PathBuf>>,
+    /// Private key.
+    pub(crate) tls_key: Setting<Option<PathBuf>>,
+    /// Off loopback without a token.
+    pub(crate) insecure: Setting<bool>,
+    create_hold: Setting<Duration>,
+    ping_grace: Setting<Duration>,
+    log_hold: Setting<Duration>,
+    delete_when_offline: Setting<WhenOffline>,
+}
+
+impl HubSettings {
+    /// Resolves and validates.
+    ///
+    /// # Errors
+    /// Names the setting, its value, and what to do.
+    pub(crate) fn resolve(args: &HubArgs, sources: &Sources<'_>) -> Result<Self, Failure> {
+        let file = sources.file.hub.clone();
+        let addresses = |flag, typed: &[String], variable, key, file: Option<Vec<String>>, default: &[&str]| {
+            let default = default.iter().map(|&text| text.to_owned()).collect();
+            let typed = (!typed.is_empty()).then(|| typed.to_vec());
+            let texts = sources.pick((flag, typed), (variable, parse_list), file, default)?;
+            parse_addresses(key, texts)
+        };
+        let path = |flag, typed: &Option<PathBuf>, variable, file: Option<PathBuf>| {
+            sources.pick((flag, typed.clone().map(Some)), (variable, parse_path), file.map(Some), None)
+        };
+        let listen = file.listen.map(Into::into);
+        let link = file.link_listen.map(Into::into);
+        let admin = file.admin_listen.map(Into::into);
+        let span = |file: Option<Span>, default| sources.file_only(file.map(|span| span.0), default);
+        let settings = Self {
+            listen: addresses("--listen", &args.listen, "TOWLINE_LISTEN", "hub.listen", listen, &["127.0.0.1:3000"])?,
+            link_listen: addresses(
+                "--link-listen",
+                &args.link_listen,
+                "TOWLINE_LINK_LISTEN",
+                "hub.link_listen",
+                link,
+                &[],
+            )?,
+            admin_listen: addresses(
+                "--admin-listen",
+                &args.admin_listen,
+                "TOWLINE_ADMIN_LISTEN",
+                "hub.admin_listen",
+                admin,
+                &[],
+            )?,
+            token_file: path("--token-file", &args.token_file, "TOWLINE_TOKEN_FILE", file.token_file)?,
+            tls_cert: path("--tls-cert", &args.tls_cert, "TOWLINE_TLS_CERT", file.tls_cert)?,
+            tls_key: path("--tls-key", &args.tls_key, "TOWLINE_TLS_KEY", file.tls_key)?,
+            insecure: sources.pick(
+                ("--insecure", args.insecure.then_some(true)),
+                ("TOWLINE_INSECURE", parse_bool),
+                file.insecure,
+                false,
+            )?,
+            create_hold: span(file.create_hold, limits::CREATE_HOLD),
+            ping_grace: span(file.ping_grace, limits::PING_GRACE),
+            log_hold: span(file.log_hold, limits::LOG_HOLD),
+            delete_when_offline: sources.file_only(file.delete_when_offline, WhenOffline::Durable),
+        };
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    fn validate(&self) -> Result<(), Failure> {
+        if self.listen.value.is_empty() {
+            return Err(Failure::Config("hub.listen: is empty; give at least one address".to_owned()));
+        }
+        if self.tls_cert.value.is_some() != self.tls_key.value.is_some() {
+            return Err(Failure::Config("tls_cert and tls_key belong together: give both or neither".to_owned()));
+        }
+        let listeners = [&self.listen, &self.link_listen, &self.admin_listen];
+        let open = listeners.iter().flat_map(|setting| &setting.value).find(|listen| !listen.is_local());
+        if let Some(address) = open.filter(|_| self.token_file.value.is_none() && !self.insecure.value) {
+            return Err(Failure::Config(format!(
+                "refusing to listen on {address} without a token: everyone who reaches it could run pods and read their \
+                 logs and secrets. Give --token-file FILE (`openssl rand -hex 32 > FILE`), listen on 127.0.0.1, or, if \
+                 the network itself is trusted, add --insecure"
+            )));
+        }
+        let hold = self.create_hold.value;
+        if hold > limits::CREATE_TIMEOUT {
+            return Err(Failure::Config(format!(
+                "hub.create_hold: {}s is over {}s; the virtual kubelet gives up after 120s",
+                hold.as_secs(),
+                limits::CREATE_TIMEOUT.as_secs()
+            )));
+        }
+        Ok(())
+    }
+
+    /// What the TCP listeners show, if they speak TLS.
+    ///
+    /// # Errors
+    /// Names the file that is missing or wrong.
+    pub(crate) fn tls(&self) -> Result<Option<Arc<rustls::ServerConfig>>, Failure> {
+        let (Some(cert_file), Some(key_file)) = (self.tls_cert.value.clone(), self.tls_key.value.clone()) else {
+            return Ok(None);
+        };
+        let tls = ServerTls { cert_file, key_file };
+        tls.server_config().map(Some).map_err(|error| Failure::Config(format!("hub.tls_cert, hub.tls_key: {error}")))
+    }
+
+    /// The part that the hub itself takes.
+    pub(crate) fn hub_config(&self) -> HubConfig {
+        HubConfig {
+            create_hold: self.create_hold.value,
+            ping_grace: self.ping_grace.value,
+            log_hold: self.log_hold.value,
+            delete_when_offline: match self.delete_when_offline.value {
+                WhenOffline::Durable => DeleteWhenOffline::Durable,
+                WhenOffline::Refuse => DeleteWhenOffline::Refuse,
+            },
+        }
+    }
+
+    /// For `config print`.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let addresses = |key, setting: &Setting<Vec<Listen>>| {
+            let all: Vec<String> = setting.value.iter().map(Listen::to_string).collect();
+            let value = if all.is_empty() { "(as hub.listen)".to_owned() } else { all.join(",") };
+            Row { key, value, source: setting.source.clone() }
+        };
+        let path = |key, setting: &Setting<Option<PathBuf>>| Row {
+            key,
+            value: shown_path(&setting.value),
+            source: setting.source.clone(),
+        };
+        let span = |key, setting: &Setting<Duration>| Row {
+            key,
+            value: format!("{}s", setting.value.as_secs_f64()),
+            source: setting.source.clone(),
+        };
+        let offline = match self.delete_when_offline.value {
+            WhenOffline::Durable => "durable",
+            WhenOffline::Refuse => "refuse",
+        };
+        vec![
+            addresses("hub.listen", &self.listen),
+            addresses("hub.link_listen", &self.link_listen),
+            addresses("hub.admin_listen", &self.admin_listen),
+            path("hub.token_file", &self.token_file),
+            path("hub.tls_cert", &self.tls_cert),
+            path("hub.tls_key", &self.tls_key),
+            Row { key: "hub.insecure", value: self.insecure.value.to_string(), source: self.insecure.source.clone() },
+            span("hub.create_hold", &self.create_hold),
+            span("hub.ping_grace", &self.ping_grace),
+            span("hub.log_hold", &self.log_hold),
+            Row {
+                key: "hub.delete_when_offline",
+                value: offline.to_owned(),
+                source: self.delete_when_offline.source.clone(),
+            },
+        ]
+    }
+}
+
+fn parse_list(text: &str) -> Result<Vec<String>, String> {
+    Ok(text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
+}
+
+fn parse_addresses(key: &str, texts: Setting<Vec<String>>) -> Result<Setting<Vec<Listen>>, Failure> {
+    let value = texts
+        .value
+        .iter()
+        .map(|text| Listen::parse(text))
+        .collect::<Result<_, _>>()
+        .map_err(|why| Failure::Config(format!("{key} (from {}): {why}", texts.source)))?;
+    Ok(Setting { value, source: texts.source })
+}
