@@ -13,7 +13,9 @@ mod plugin;
 mod status;
 mod version;
 
-use std::future::Future;
+use std::{future::Future, path::Path, process::ExitCode};
+
+use crate::backend::process::supervisor;
 
 use super::{
     args::{Args, ClientArgs, Command, PluginsCommand},
@@ -28,10 +30,6 @@ use super::{
 /// # Errors
 /// What went wrong, with the cause that decides the exit code.
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
-    // Before anything else: a supervisor is single-threaded and has no logger of its own.
-    if let Command::Supervise { dir } = &args.command {
-        return supervise(dir);
-    }
     let default_level = match args.command {
         Command::Hub(_) | Command::Plugin(_) => "info",
         // A demo is watched by a person, and a client verb prints its own errors.
@@ -51,7 +49,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Version(args) => version::run(&args),
         Command::Config(command) => config::run(command),
         Command::Completion(args) => completion::run(&args),
-        Command::Supervise { .. } => Ok(Exit::Ok),
+        Command::Supervise { .. } => anyhow::bail!("supervise runs before any logger and runtime"),
     }
 }
 
