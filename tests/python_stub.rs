@@ -212,7 +212,7 @@ async fn the_python_plugin_runs_pods_over_the_link() {
     let dir = tempfile::tempdir().unwrap();
     let mut listener = Listener::bind("127.0.0.1:0", None).await.unwrap();
     let mut child = start(&python, dir.path(), &listener.local_addr());
-    let limit = Duration::from_secs(120);
+    let limit = Duration::from_secs(60);
     tokio::time::timeout(limit, scenario(&mut listener))
         .await
         .expect("in time");

@@ -129,7 +129,8 @@ class Link:
             node_status=link.NodeStatus(ready=True, cpu=str(os.cpu_count()))))
         try:
             while True:
-                data = await asyncio.wait_for(self.socket.recv(decode=False), idle)
+                async with asyncio.timeout(idle):
+                    data = await self.socket.recv(decode=False)
                 for frame in link.Packet.FromString(data).frames:
                     kind = frame.WhichOneof("body")
                     new, self.last = frame.stream > self.last, max(self.last, frame.stream)
@@ -233,7 +234,7 @@ async def main(args):
                                               max_size=MAX_MESSAGE, compression=None, ping_interval=None) as socket:
                     current = Link(plugin, socket)
                     await current.run()
-            except (OSError, asyncio.TimeoutError, websockets.WebSocketException) as error:
+            except (OSError, TimeoutError, websockets.WebSocketException) as error:
                 print(f"no link: {error or 'nothing heard'}", file=sys.stderr)
                 code = getattr(getattr(error, "rcvd", None), "code", 1006)
                 wait = 300 if code >= 4500 else 60 if code == 4001 else current.retry_after if current else 0
