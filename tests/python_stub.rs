@@ -310,6 +310,12 @@ async fn scenario(listener: &mut Listener) {
         panic!("{answer:?}")
     };
     assert_eq!(states.pods.len(), 2);
+    assert!(
+        states
+            .pods
+            .iter()
+            .all(|state| state.pod.as_ref().is_some_and(|pod| pod.name == "demo"))
+    );
 
     // After a lost link it comes back, with its pods, and goes on.
     let before = link.register.clone();

@@ -47,7 +47,7 @@ class Plugin:
     """The pods and the outbox. They outlive every link."""
 
     def __init__(self, args):
-        self.args, self.pods, self.outbox, self.seq, self.tasks = args, {}, {}, 0, set()
+        self.args, self.pods, self.refs, self.outbox, self.seq, self.tasks = args, {}, {}, {}, 0, set()
         self.epoch, self.instance, self.changed = time.time_ns(), str(uuid.uuid4()), asyncio.Event()
 
     def spawn(self, work):
@@ -78,6 +78,7 @@ class Plugin:
                     raise ValueError("a container has a bad name")
                 directory = self.args.state_dir / str(uuid.UUID(op.pod.uid))
                 directory.mkdir(parents=True, exist_ok=True)
+                self.refs[op.pod.uid] = op.pod
                 self.pods[op.pod.uid] = [Container(c, directory) for c in containers]
             except (ValueError, KeyError, TypeError) as error:
                 raise Failed(9, "BAD_POD", f"needs containers with name and command: {error!r}") from None
@@ -98,13 +99,14 @@ class Plugin:
                 container.kill(signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL)
             await asyncio.sleep(0.2)
         if self.pods.pop(ref.uid, None):
+            del self.refs[ref.uid]
             self.push(ref, event.POD_EVENT_TYPE_DELETED)
 
     def get_status(self, op):
         if not op.all:
             return call.Response(get_status=call.StatusResult(as_of=self.seq, pods=map(self.state, op.pods)))
         size, rest = min(op.page_size or 1000, 1000), sorted(uid for uid in self.pods if uid > op.page_token)
-        page = [self.state(pods.PodRef(uid=uid)) for uid in rest[:size]]
+        page = [self.state(self.refs[uid]) for uid in rest[:size]]
         more = rest[size - 1] if len(rest) > size else ""
         return call.Response(get_status=call.StatusResult(as_of=self.seq, pods=page, next_page_token=more))
 
