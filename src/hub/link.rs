@@ -81,7 +81,7 @@ pub(crate) async fn serve<T: Transport>(hub: Arc<Hub>, transport: T, identity: I
     if !attached.first {
         hub.metrics.reconnects.inc();
     }
-    let outbox = register.outbox.clone().unwrap_or_default();
+    let outbox = register.outbox.unwrap_or_default();
     let features = in_force(&register.features);
     let events = features.iter().any(|name| name == feature::EVENTS) && outbox.epoch != 0;
     let link = Arc::new(Link {

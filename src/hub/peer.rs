@@ -156,3 +156,97 @@ impl Peer for Link {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{
+        hub::HubConfig,
+        wire::{Outbox, PodRef, Presence, Register},
+    };
+
+    fn attach(hub: &Arc<Hub>, instance: &str) -> Link {
+        let register = Register {
+            plugin: "p".into(),
+            instance: instance.into(),
+            outbox: Some(Outbox {
+                epoch: 7,
+                ..Outbox::default()
+            }),
+            ..Register::default()
+        };
+        let attached = hub.registry.attach(register, "test".into()).unwrap();
+        Link {
+            hub: Arc::downgrade(hub),
+            plugin: "p".into(),
+            number: attached.number,
+            epoch: 7,
+            to_ack: Notify::new(),
+        }
+    }
+
+    fn event(epoch: u64, seq: u64) -> PodEvent {
+        let state = PodState {
+            pod: Some(PodRef::new(
+                "11111111-2222-3333-4444-555555555555",
+                "default",
+                "demo",
+            )),
+            presence: Presence::Present.into(),
+            ..PodState::default()
+        };
+        PodEvent {
+            epoch,
+            seq,
+            state: Some(state),
+            ..PodEvent::default()
+        }
+    }
+
+    fn mark(hub: &Hub, link: &Link) -> Mark {
+        hub.registry.mark("p", link.number).unwrap()
+    }
+
+    #[tokio::test]
+    async fn frames_of_a_fenced_session_change_nothing() {
+        let hub = Hub::new(HubConfig::default()).unwrap();
+        let old = attach(&hub, "one");
+        let new = attach(&hub, "two");
+        old.pod_event(event(7, 1));
+        old.node_status(NodeStatus {
+            ready: false,
+            reason: "old".into(),
+            ..NodeStatus::default()
+        });
+        old.going_away(CloseCode::DRAIN, "old", Duration::ZERO);
+        assert!(!hub.registry.detach("p", old.number, "old"));
+        assert!(hub.pods().is_empty());
+        assert_eq!(mark(&hub, &new), Mark::default());
+        let view = hub.plugins().remove(0);
+        assert!(view.connected && view.ready, "{}", view.reason);
+
+        new.pod_event(event(7, 2));
+        assert_eq!(hub.pods().len(), 1);
+        assert_eq!(mark(&hub, &new), Mark { epoch: 7, seq: 2 });
+    }
+
+    #[tokio::test]
+    async fn an_event_of_an_epoch_that_was_not_registered_is_not_acknowledged() {
+        let hub = Hub::new(HubConfig::default()).unwrap();
+        let link = attach(&hub, "one");
+        link.pod_event(event(8, 1));
+        assert!(hub.pods().is_empty());
+        assert_eq!(mark(&hub, &link), Mark::default());
+    }
+
+    #[tokio::test]
+    async fn an_event_that_is_refused_is_acknowledged() {
+        let hub = Hub::new(HubConfig::default()).unwrap();
+        let link = attach(&hub, "one");
+        let mut foreign = event(7, 3);
+        foreign.state = None;
+        link.pod_event(foreign);
+        assert_eq!(mark(&hub, &link), Mark { epoch: 7, seq: 3 });
+    }
+}

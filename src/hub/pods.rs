@@ -136,7 +136,7 @@ impl PodTable {
 
     /// Applies a whole state.
     pub(crate) fn apply(&mut self, source: Source<'_>, state: PodState) -> Applied {
-        let Some(pod) = state.pod.clone().filter(|pod| valid_ref(pod)) else {
+        let Some(pod) = state.pod.clone().filter(valid_ref) else {
             return Applied::Refused;
         };
         match state.presence() {
@@ -180,7 +180,7 @@ impl PodTable {
         entry.observed_at = state
             .observed_at
             .and_then(|at| SystemTime::try_from(at).ok())
-            .or(Some(SystemTime::now()));
+            .or_else(|| Some(SystemTime::now()));
         let same = entry.state.as_ref().is_some_and(|old| {
             old.containers == state.containers && old.init_containers == state.init_containers
         });

@@ -70,7 +70,7 @@ async fn only_known_features_are_in_force() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_newest_link_of_a_name_wins_and_the_old_one_changes_nothing_any_more() {
+async fn the_newest_link_of_a_name_wins_and_the_old_one_is_closed_as_superseded() {
     let (hub, site) = (hub(), Arc::new(Site::default()));
     let old = connect(&hub, &site).await;
     until("ready", || hub.ping(Some("p")).is_ok()).await;
