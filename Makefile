@@ -1,0 +1,41 @@
+# `make help` lists what there is. Everything that is installed goes below target/tools.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench schema-accept vectors
+
+CARGO ?= cargo
+BUF := target/tools/npm/node_modules/.bin/buf
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+run: ## Hub, plugin and a sample pod, over a real link on loopback; ends by itself
+	$(CARGO) run --release -- demo --once
+
+test: ## All tests, the Python stub plugin included; prints the counts
+	tools/run-tests
+
+lint: $(BUF) ## Formatting, clippy, the pure core alone, docs, contract, layers
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+	$(BUF) lint
+	$(BUF) format --diff --exit-code
+	$(BUF) breaking --against proto/towline.v1.binpb
+	tools/schema-image --check $(BUF)
+	$(CARGO) test --test layering
+
+bench: ## Benchmarks; results below target/criterion
+	$(CARGO) bench
+
+schema-accept: $(BUF) ## Take the changed contract as the new one (needs a CHANGELOG line)
+	tools/schema-image --accept $(BUF)
+
+vectors: ## Write proto/vectors anew; `git diff` shows what changed on the wire
+	TOWLINE_VECTORS=write $(CARGO) test --test vectors
+
+$(BUF): tools/package.json tools/package-lock.json
+	tools/install npm
