@@ -34,6 +34,10 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
         }
     };
+    // Before anything else: a supervisor is single-threaded, and its exit code is its own.
+    if let args::Command::Supervise { dir } = &args.command {
+        return crate::backend::process::supervisor::main(dir);
+    }
     match commands::run(args) {
         Ok(exit) => exit.into(),
         Err(error) => exit::report(&error),

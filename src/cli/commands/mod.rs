@@ -28,10 +28,6 @@ use super::{
 /// # Errors
 /// What went wrong, with the cause that decides the exit code.
 pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
-    // Before anything else: a supervisor is single-threaded and has no logger of its own.
-    if let Command::Supervise { dir } = &args.command {
-        return supervise(dir);
-    }
     let default_level = match args.command {
         Command::Hub(_) | Command::Plugin(_) => "info",
         // A demo is watched by a person, and a client verb prints its own errors.
@@ -51,7 +47,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Version(args) => version::run(&args),
         Command::Config(command) => config::run(command),
         Command::Completion(args) => completion::run(&args),
-        Command::Supervise { .. } => Ok(Exit::Ok),
+        Command::Supervise { .. } => anyhow::bail!("supervise runs before any logger and runtime"),
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) use address::Listen;
 pub(crate) use client::ClientSettings;
 pub(crate) use file::FileSettings;
 pub(crate) use hub::HubSettings;
-pub(crate) use plugin::{PluginSettings, default_state_dir};
+pub(crate) use plugin::PluginSettings;
 
 use std::{
     fmt,

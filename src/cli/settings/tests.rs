@@ -85,7 +85,7 @@ fn the_state_directory_follows_xdg() {
     let at = |variables: &'static [(&str, &str)]| {
         let environment =
             move |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        default_state_dir(&environment, "p").ok()
+        plugin::default_state_dir(&environment, "p").ok()
     };
     assert_eq!(at(&[("XDG_STATE_HOME", "/x"), ("HOME", "/h")]), Some("/x/towline/p".into()));
     assert_eq!(at(&[("XDG_STATE_HOME", "relative"), ("HOME", "/h")]), Some("/h/.local/state/towline/p".into()));
