@@ -31,7 +31,11 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // clap sends --help and --version to stdout and errors to stderr; a closed pipe is no news.
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Ok.into()
+            };
         }
     };
     // Before anything else: a supervisor is single-threaded, and its exit code is its own.
