@@ -102,6 +102,7 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use anyhow::Context as _;
 
     use super::*;

@@ -141,7 +141,8 @@ impl Progress {
             return Ok(Step::End { eof: end.eof });
         }
         let piece = Piece::deserialize(&line).map_err(answer)?;
-        if self.position.is_some_and(|(epoch, _)| epoch != piece.epoch) {
+        // Before the first byte, the epoch is that of a run that had not begun.
+        if self.delivered > 0 && self.position.is_some_and(|(epoch, _)| epoch != piece.epoch) {
             reader.say("the container was restarted: its new log follows");
         }
         if piece.gap_bytes > 0 {

@@ -21,12 +21,6 @@ impl Style {
         }
     }
 
-    /// No colour.
-    #[cfg(test)]
-    pub(crate) fn none() -> Self {
-        Self { colour: false }
-    }
-
     /// The text in the n-th colour.
     pub(crate) fn nth(self, n: usize, text: &str) -> String {
         self.paint(PALETTE[n % PALETTE.len()], text)

@@ -65,6 +65,9 @@ pub(crate) struct Row {
     pub(crate) source: Source,
 }
 
+/// Reads the text of a variable.
+type Parse<T> = fn(&str) -> Result<T, String>;
+
 /// How settings are looked up: the environment and the file.
 pub(crate) struct Sources<'a> {
     /// A variable's value; an empty one counts as absent.
@@ -107,7 +110,7 @@ impl<'a> Sources<'a> {
     pub(crate) fn pick<T>(
         &self,
         flag: (&'static str, Option<T>),
-        variable: (&'static str, fn(&str) -> Result<T, String>),
+        variable: (&'static str, Parse<T>),
         file: Option<T>,
         default: T,
     ) -> Result<Setting<T>, Failure> {

@@ -1,6 +1,6 @@
 //! What the person who runs the demo sees: the pod's events and its logs as they come, then the end.
 
-use std::io;
+use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -190,7 +190,8 @@ impl Reader for Prefixed {
     }
 
     fn say(&mut self, text: &str) {
-        eprintln!("{} ({text})", self.prefix);
+        // In one write: the other readers print too.
+        let _ = io::stderr().write_all(format!("{} ({text})\n", self.prefix).as_bytes());
     }
 }
 
