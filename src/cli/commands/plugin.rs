@@ -80,25 +80,6 @@ fn jobs_epoch(state_dir: &Path) -> io::Result<u64> {
     Ok(epoch)
 }
 
-/// The number that says to the hub that the records of pods are the same as before: kept beside them, so that it is
-/// lost when they are.
-fn jobs_epoch(state_dir: &Path) -> io::Result<u64> {
-    let path = state_dir.join("jobs-epoch");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => match text.trim().parse() {
-            Ok(epoch) => return Ok(epoch),
-            Err(_) => tracing::warn!("the jobs epoch cannot be read: a new one is taken"),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let epoch = fastrand::u64(1..);
-    let fresh = path.with_extension("new");
-    std::fs::write(&fresh, format!("{epoch}\n"))?;
-    std::fs::rename(fresh, path)?;
-    Ok(epoch)
-}
-
 /// Whether a state directory holds no pod: then no process of one is left either.
 pub(super) fn is_empty(state_dir: &Path) -> bool {
     ["pods", "gone"]
