@@ -97,9 +97,7 @@ impl Connection {
     pub async fn stream_logs(&self, open: StreamLogs) -> Result<LogStream, Status> {
         let id = self.shared.with(|inner| {
             let id = inner.session.open_logs(open, now())?;
-            inner
-                .pending
-                .insert(id, Pending::Logs(Box::default()));
+            inner.pending.insert(id, Pending::Logs(Box::default()));
             Ok::<_, Status>(id)
         })?;
         let mut stream = LogStream::new(self.shared.clone(), id);

@@ -272,7 +272,10 @@ impl Session {
     }
 
     /// A frame of the middle lane; none when its stream has gone; the item itself when it does not fit.
-    #[allow(clippy::result_large_err, reason = "the item goes back to the queue it came from, once a packet at most")]
+    #[allow(
+        clippy::result_large_err,
+        reason = "the item goes back to the queue it came from, once a packet at most"
+    )]
     fn call_frame(&mut self, item: Item, room: usize) -> Result<Option<(StreamId, Body)>, Item> {
         match item {
             Item::Open(id, body) => {
