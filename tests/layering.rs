@@ -1,5 +1,5 @@
 //! The walls of the house (docs/ARCHITECTURE.md): a module uses only what stands below it, and each foreign
-//! crate has one owner.
+//! crate has one owner; and no queue is without a bound.
 
 use std::{
     fs,
@@ -74,6 +74,9 @@ const IMPURE: [&str; 8] = [
     "SystemTime",
 ];
 
+/// Queues that nothing bounds.
+const UNBOUNDED: [&str; 3] = ["unbounded_channel", "UnboundedSender", "UnboundedReceiver"];
+
 /// What the HTTP edge must not see of wire.
 const LINK_TYPES: [&str; 4] = ["wire::Packet", "wire::Frame", "wire::frame", "wire::codec"];
 
@@ -114,12 +117,16 @@ fn the_check_sees_an_import_that_points_up() {
 }
 
 #[test]
-fn the_check_sees_a_crate_at_a_stranger_and_a_clock_in_the_core() {
+fn the_check_sees_a_strangers_crate_a_clock_in_the_core_and_an_unbounded_queue() {
     let seen = |module: &str, text: &str| !violations(module, text).is_empty();
     assert!(seen("hub", "use axum::Router;"));
     assert!(seen("session", "let now = Instant::now();"));
     assert!(seen("interlink", "use tokio::sync::mpsc;"));
     assert!(seen("connection", "use prost::Message;"));
+    assert!(seen(
+        "hub",
+        "let (tell, told) = tokio::sync::mpsc::unbounded_channel();"
+    ));
 }
 
 #[test]
@@ -174,8 +181,11 @@ fn violations(module: &str, text: &str) -> Vec<String> {
             wrong.push(format!("{module} uses the crate {foreign}, which {owner} owns"));
         }
     }
+    let shipped = code.split("mod tests {").next().unwrap_or_default();
+    for word in UNBOUNDED.iter().filter(|word| shipped.contains(**word)) {
+        wrong.push(format!("{module} has a queue without a bound: {word}"));
+    }
     if PURE.contains(&module) {
-        let shipped = code.split("mod tests {").next().unwrap_or_default();
         for word in IMPURE.iter().filter(|word| mentions(shipped, word)) {
             wrong.push(format!("{module} is pure, yet it says {word}"));
         }
