@@ -1,6 +1,6 @@
 //! Calls and log streams over a connection: memory transports, stopped clock.
 #![cfg(feature = "net")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::{
     sync::{Arc, Mutex},

@@ -1,5 +1,5 @@
 //! The hub against a plugin that does what a test says, over a transport in memory and under paused time.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 #[path = "hub/fake.rs"]
 mod fake;

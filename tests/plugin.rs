@@ -1,5 +1,5 @@
 //! The plugin runtime against a hub that is played by the test, over a transport in memory and in paused time.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::{
     collections::{HashMap, VecDeque},

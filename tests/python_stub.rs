@@ -2,7 +2,7 @@
 //!
 //! Runs only when TOWLINE_PYTHON names a Python that has `examples/stubs/python/requirements.txt` installed.
 #![cfg(feature = "net")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
 

@@ -15,7 +15,14 @@ pub struct Args {
     #[arg(long, global = true, value_name = "LEVEL", help_heading = "Logging")]
     pub log_level: Option<String>,
     /// How log lines look on stderr
-    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT", help_heading = "Logging")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        value_name = "FORMAT",
+        help_heading = "Logging"
+    )]
     pub log_format: LogFormat,
     /// What to do.
     #[command(subcommand)]
@@ -351,11 +358,15 @@ mod tests {
 
     #[test]
     fn logs_takes_kubectls_flags() {
-        let line = "towline logs -f -c tick --tail=-1 --since 1h30m --timestamps --limit-bytes 9 -p -n ns demo";
+        let line =
+            "towline logs -f -c tick --tail=-1 --since 1h30m --timestamps --limit-bytes 9 -p -n ns demo";
         let Command::Logs(logs) = Args::try_parse_from(line.split(' ')).unwrap().command else {
             unreachable!()
         };
-        assert_eq!((logs.tail, logs.since.unwrap().as_secs(), logs.previous), (Some(-1), 5400, true));
+        assert_eq!(
+            (logs.tail, logs.since.unwrap().as_secs(), logs.previous),
+            (Some(-1), 5400, true)
+        );
         assert_eq!(logs.client.namespace.as_deref(), Some("ns"));
     }
 

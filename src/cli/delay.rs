@@ -19,7 +19,10 @@ impl Delay {
 
     /// From the start.
     pub(crate) fn new() -> Self {
-        Self { next: Self::FIRST, waited: Duration::ZERO }
+        Self {
+            next: Self::FIRST,
+            waited: Duration::ZERO,
+        }
     }
 
     /// Whether there is time left to try.

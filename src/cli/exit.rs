@@ -102,21 +102,34 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use anyhow::Context as _;
 
     use super::*;
 
     #[test]
     fn the_innermost_known_cause_chooses_the_code() {
-        let error = Err::<(), _>(Failure::Config("x".to_owned())).context("reading").unwrap_err();
+        let error = Err::<(), _>(Failure::Config("x".to_owned()))
+            .context("reading")
+            .unwrap_err();
         assert_eq!(exit_of(&error), Exit::Config);
         assert_eq!(exit_of(&anyhow::anyhow!("plain")), Exit::Failed);
     }
 
     #[test]
     fn every_code_is_documented() {
-        for exit in [Exit::Ok, Exit::Failed, Exit::Usage, Exit::Unavailable, Exit::Denied, Exit::Config] {
-            assert!(HELP.lines().any(|line| line.trim_start().starts_with(&format!("{} ", exit as u8))));
+        for exit in [
+            Exit::Ok,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Unavailable,
+            Exit::Denied,
+            Exit::Config,
+        ] {
+            assert!(
+                HELP.lines()
+                    .any(|line| line.trim_start().starts_with(&format!("{} ", exit as u8)))
+            );
         }
     }
 }

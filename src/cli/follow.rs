@@ -90,7 +90,12 @@ impl Progress {
             .maybe("container", options.container.as_ref())
             .maybe("follow", options.follow.then_some(true))
             .maybe("timestamps", options.timestamps.then_some(true))
-            .maybe("limit_bytes", options.limit_bytes.map(|limit| limit.saturating_sub(self.delivered)));
+            .maybe(
+                "limit_bytes",
+                options
+                    .limit_bytes
+                    .map(|limit| limit.saturating_sub(self.delivered)),
+            );
         match self.position {
             Some((epoch, offset)) => query.with("position", format!("{epoch}:{offset}")),
             None => query
@@ -102,38 +107,63 @@ impl Progress {
     }
 
     /// Takes one line of the answer.
-    fn take(&mut self, line: Value, options: &LogOptions, reader: &mut impl Reader) -> Result<Step, FollowError> {
+    fn take(
+        &mut self,
+        line: Value,
+        options: &LogOptions,
+        reader: &mut impl Reader,
+    ) -> Result<Step, FollowError> {
         let answer = |error: serde_json::Error| FollowError::Answer(error.to_string());
         if let Some(error) = line.get("error") {
-            let message = error["message"].as_str().unwrap_or("the log broke off").to_owned();
-            let passing = matches!(error["code"].as_str(), Some("UNAVAILABLE" | "DEADLINE_EXCEEDED" | "CANCELLED"));
+            let message = error["message"]
+                .as_str()
+                .unwrap_or("the log broke off")
+                .to_owned();
+            let passing = matches!(
+                error["code"].as_str(),
+                Some("UNAVAILABLE" | "DEADLINE_EXCEEDED" | "CANCELLED")
+            );
             let reason = error["reason"].as_str().unwrap_or_default().to_owned();
-            return Ok(Step::Broken(ClientError::Refused { http: if passing { 503 } else { 500 }, reason, message }));
+            return Ok(Step::Broken(ClientError::Refused {
+                http: if passing { 503 } else { 500 },
+                reason,
+                message,
+            }));
         }
         if let Some(end) = line.get("end") {
             let end = End::deserialize(end).map_err(answer)?;
             if end.reset {
-                reader.say("the log could not be continued where it was: the container was restarted meanwhile");
+                reader.say(
+                    "the log could not be continued where it was: the container was restarted meanwhile",
+                );
             }
             self.position = Some((end.epoch, end.offset));
             return Ok(Step::End { eof: end.eof });
         }
         let piece = Piece::deserialize(&line).map_err(answer)?;
-        if self.position.is_some_and(|(epoch, _)| epoch != piece.epoch) {
+        // Before the first byte, the epoch is that of a run that had not begun.
+        if self.delivered > 0 && self.position.is_some_and(|(epoch, _)| epoch != piece.epoch) {
             reader.say("the container was restarted: its new log follows");
         }
         if piece.gap_bytes > 0 {
-            reader.say(&format!("{} bytes are missing here: they were rotated away", piece.gap_bytes));
+            reader.say(&format!(
+                "{} bytes are missing here: they were rotated away",
+                piece.gap_bytes
+            ));
         }
-        let data = STANDARD.decode(&piece.data_b64).map_err(|error| FollowError::Answer(error.to_string()))?;
+        let data = STANDARD
+            .decode(&piece.data_b64)
+            .map_err(|error| FollowError::Answer(error.to_string()))?;
         reader.bytes(&data)?;
         self.position = Some((piece.epoch, piece.next_offset));
         self.delivered += data.len() as u64;
-        Ok(if options.limit_bytes.is_some_and(|limit| self.delivered >= limit) {
-            Step::End { eof: true }
-        } else {
-            Step::Went
-        })
+        Ok(
+            if options.limit_bytes.is_some_and(|limit| self.delivered >= limit) {
+                Step::End { eof: true }
+            } else {
+                Step::Went
+            },
+        )
     }
 }
 
@@ -228,14 +258,35 @@ mod tests {
 
     #[test]
     fn the_next_request_starts_where_the_last_whole_piece_ended() {
-        let options =
-            LogOptions { follow: true, tail: Some(3), limit_bytes: Some(10), container: Some("c".into()), ..Default::default() };
+        let options = LogOptions {
+            follow: true,
+            tail: Some(3),
+            limit_bytes: Some(10),
+            container: Some("c".into()),
+            ..Default::default()
+        };
         let (mut progress, mut kept) = (Progress::default(), Kept::default());
         let first = progress.query(&options).to_string();
-        assert_eq!(first, "?positions=true&container=c&follow=true&limit_bytes=10&tail=3");
-        assert!(matches!(progress.take(piece(7, 100, "abc\n"), &options, &mut kept).unwrap(), Step::Went));
-        assert_eq!(progress.query(&options).to_string(), "?positions=true&container=c&follow=true&limit_bytes=6&position=7%3A104");
-        assert!(matches!(progress.take(piece(7, 104, "defghi"), &options, &mut kept).unwrap(), Step::End { eof: true }));
+        assert_eq!(
+            first,
+            "?positions=true&container=c&follow=true&limit_bytes=10&tail=3"
+        );
+        assert!(matches!(
+            progress
+                .take(piece(7, 100, "abc\n"), &options, &mut kept)
+                .unwrap(),
+            Step::Went
+        ));
+        assert_eq!(
+            progress.query(&options).to_string(),
+            "?positions=true&container=c&follow=true&limit_bytes=6&position=7%3A104"
+        );
+        assert!(matches!(
+            progress
+                .take(piece(7, 104, "defghi"), &options, &mut kept)
+                .unwrap(),
+            Step::End { eof: true }
+        ));
         assert_eq!(kept.bytes, b"abc\ndefghi");
         assert!(kept.said.is_empty());
     }

@@ -17,14 +17,20 @@ pub(crate) fn install(level: Option<&str>, format: LogFormat, default: &str) -> 
         (None, Some(text)) if !text.is_empty() => (text, "TOWLINE_LOG"),
         _ => (default, "default"),
     };
-    let filter = parse(text)
-        .ok_or_else(|| Failure::Config(format!("{source}: {text:?} is neither a level nor a filter; try info")))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = parse(text).ok_or_else(|| {
+        Failure::Config(format!(
+            "{source}: {text:?} is neither a level nor a filter; try info"
+        ))
+    })?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // Installed twice only if the caller of `main` had its own: then that one stays.
     let _ = match format {
         LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
         LogFormat::Text => {
-            let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+            let ansi =
+                std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
             subscriber.with_ansi(ansi).with_target(false).try_init()
         }
     };

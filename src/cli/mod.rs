@@ -31,9 +31,17 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // clap sends --help and --version to stdout and errors to stderr; a closed pipe is no news.
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+            return if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Ok.into()
+            };
         }
     };
+    // Before anything else: a supervisor is single-threaded, and its exit code is its own.
+    if let args::Command::Supervise { dir } = &args.command {
+        return crate::backend::process::supervisor::main(dir);
+    }
     match commands::run(args) {
         Ok(exit) => exit.into(),
         Err(error) => exit::report(&error),

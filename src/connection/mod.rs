@@ -99,7 +99,7 @@ impl Connection {
             let id = inner.session.open_logs(open, now())?;
             inner
                 .pending
-                .insert(id, Pending::Logs(shared::Reading::default()));
+                .insert(id, Pending::Logs(Box::default()));
             Ok::<_, Status>(id)
         })?;
         let mut stream = LogStream::new(self.shared.clone(), id);

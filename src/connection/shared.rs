@@ -39,7 +39,7 @@ pub(super) struct Inner {
 #[derive(Debug)]
 pub(super) enum Pending {
     Call(oneshot::Sender<Response>),
-    Logs(Reading),
+    Logs(Box<Reading>),
 }
 
 /// A log stream that this side reads.

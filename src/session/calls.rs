@@ -77,7 +77,7 @@ impl Session {
             open.credit = limits::LOG_CREDIT;
             Some(RecvWindow::new(limits::LOG_CREDIT))
         } else {
-            let options = open.options.clone().unwrap_or_default();
+            let options = open.options.unwrap_or_default();
             if options.follow || options.limit_bytes.is_none() || open.start.is_none() {
                 let text = "the peer has no flow control: only bounded log requests may be sent";
                 return Err(Status::new(Code::Unimplemented, reason::NOT_SUPPORTED, text).not_started());

@@ -126,8 +126,8 @@ mod tests {
                 prop_assert!(send.spend(cost));
                 prop_assert!(recv.receive(cost), "a chunk within credit was refused");
                 unread.push_back(cost);
-                if unread.len() > lag {
-                    if let Some(grant) = recv.consume(unread.pop_front().unwrap()) { send.grant(grant); }
+                if unread.len() > lag && let Some(grant) = recv.consume(unread.pop_front().unwrap()) {
+                    send.grant(grant);
                 }
                 let unread_sum: u64 = unread.iter().sum();
                 prop_assert_eq!(send.available() , recv.outstanding);

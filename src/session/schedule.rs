@@ -226,10 +226,12 @@ impl Session {
         self.stats.frames_out += frames as u64;
         self.stats.packets_out += 1;
         self.check_drained();
-        if self.schedule.compress && !plain_only && out.len() >= COMPRESS_FROM {
-            if let Some(squeezed) = compress_packet(&out) {
-                return Some(squeezed);
-            }
+        if self.schedule.compress
+            && !plain_only
+            && out.len() >= COMPRESS_FROM
+            && let Some(squeezed) = compress_packet(&out)
+        {
+            return Some(squeezed);
         }
         Some(out.freeze())
     }
@@ -270,6 +272,7 @@ impl Session {
     }
 
     /// A frame of the middle lane; none when its stream has gone; the item itself when it does not fit.
+    #[allow(clippy::result_large_err, reason = "the item goes back to the queue it came from, once a packet at most")]
     fn call_frame(&mut self, item: Item, room: usize) -> Result<Option<(StreamId, Body)>, Item> {
         match item {
             Item::Open(id, body) => {

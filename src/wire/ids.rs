@@ -44,7 +44,7 @@ impl StreamId {
 
     /// Which side opens this id. Not meaningful for [`StreamId::LINK`].
     pub fn opener(self) -> Side {
-        if self.0 % 2 == 0 { Side::Hub } else { Side::Plugin }
+        if self.0.is_multiple_of(2) { Side::Hub } else { Side::Plugin }
     }
 }
 

@@ -84,7 +84,10 @@ impl ClientError {
         let text = String::from_utf8_lossy(body);
         let error = match serde_json::from_slice::<Document>(body) {
             Ok(document) => document.error,
-            Err(_) => Body { message: plain(&text), ..Body::default() },
+            Err(_) => Body {
+                message: plain(&text),
+                ..Body::default()
+            },
         };
         let message = match error.message.as_str() {
             "" => format!("the hub answered HTTP {http} without a text"),
@@ -99,7 +102,11 @@ impl ClientError {
                 };
                 Self::Denied { hub, message, hint }
             }
-            _ => Self::Refused { http, reason: error.reason, message },
+            _ => Self::Refused {
+                http,
+                reason: error.reason,
+                message,
+            },
         }
     }
 
@@ -144,8 +151,14 @@ mod tests {
         let error = refused(404, body);
         assert_eq!(error.to_string(), "no pod x");
         assert!(error.is_not_found());
-        assert_eq!(refused(422, "pod has no command\n").to_string(), "pod has no command");
-        assert_eq!(refused(500, "").to_string(), "the hub answered HTTP 500 without a text");
+        assert_eq!(
+            refused(422, "pod has no command\n").to_string(),
+            "pod has no command"
+        );
+        assert_eq!(
+            refused(500, "").to_string(),
+            "the hub answered HTTP 500 without a text"
+        );
     }
 
     #[test]

@@ -35,7 +35,11 @@ where
 {
     /// The lines of a body.
     pub(super) fn new(body: B) -> Self {
-        Self { body, buffer: BytesMut::new(), searched: 0 }
+        Self {
+            body,
+            buffer: BytesMut::new(),
+            searched: 0,
+        }
     }
 
     /// The next line; `None` when the answer ended in good order. Half a line at the end is an error: what it meant
@@ -45,13 +49,18 @@ where
     /// Nothing is lost when the future is dropped.
     pub(crate) async fn next(&mut self) -> Result<Option<Value>, LinesError> {
         loop {
-            if let Some(at) = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n') {
+            if let Some(at) = self.buffer[self.searched..]
+                .iter()
+                .position(|&byte| byte == b'\n')
+            {
                 let line = self.buffer.split_to(self.searched + at + 1);
                 self.searched = 0;
                 if line.trim_ascii().is_empty() {
                     continue;
                 }
-                return serde_json::from_slice(&line).map(Some).map_err(|error| LinesError::Bad(error.to_string()));
+                return serde_json::from_slice(&line)
+                    .map(Some)
+                    .map_err(|error| LinesError::Bad(error.to_string()));
             }
             self.searched = self.buffer.len();
             if self.searched > MAX_LINE {
@@ -86,8 +95,10 @@ mod tests {
     use super::*;
 
     async fn read(pieces: &[&'static str]) -> (Vec<Value>, Option<LinesError>) {
-        let frames: Vec<_> =
-            pieces.iter().map(|&piece| Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(piece.as_bytes())))).collect();
+        let frames: Vec<_> = pieces
+            .iter()
+            .map(|&piece| Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(piece.as_bytes()))))
+            .collect();
         let mut lines = Lines::new(StreamBody::new(futures::stream::iter(frames)));
         let mut all = Vec::new();
         loop {
@@ -102,7 +113,14 @@ mod tests {
     #[tokio::test]
     async fn lines_do_not_depend_on_how_they_are_split() {
         let (values, error) = read(&["{\"a\"", ":1}\n\n[2", "]\n3", "\n"]).await;
-        assert_eq!(values, [serde_json::json!({"a": 1}), serde_json::json!([2]), serde_json::json!(3)]);
+        assert_eq!(
+            values,
+            [
+                serde_json::json!({"a": 1}),
+                serde_json::json!([2]),
+                serde_json::json!(3)
+            ]
+        );
         assert!(error.is_none());
     }
 

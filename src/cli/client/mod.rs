@@ -47,8 +47,15 @@ impl Client {
     pub(crate) fn new(settings: &ClientSettings) -> Result<Self, Failure> {
         let endpoint = Endpoint::parse(&settings.hub.value)
             .map_err(|error| Failure::Config(format!("hub (from {}): {error}", settings.hub.source)))?;
-        let tls = TlsConfig { ca_file: settings.ca_file.clone(), ..TlsConfig::default() };
-        Ok(Self { endpoint, tls, token: settings.token.clone() })
+        let tls = TlsConfig {
+            ca_file: settings.ca_file.clone(),
+            ..TlsConfig::default()
+        };
+        Ok(Self {
+            endpoint,
+            tls,
+            token: settings.token.clone(),
+        })
     }
 
     /// GET, the answer as JSON.
@@ -58,7 +65,8 @@ impl Client {
 
     /// POST of JSON, the answer as JSON.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
-        self.whole(Method::POST, path, &Query::default(), Some(body)).await
+        self.whole(Method::POST, path, &Query::default(), Some(body))
+            .await
     }
 
     /// DELETE, the answer as JSON.
@@ -72,7 +80,13 @@ impl Client {
         Ok(Lines::new(self.good(response).await?))
     }
 
-    async fn whole(&self, method: Method, path: &str, query: &Query, body: Option<&Value>) -> Result<Value, ClientError> {
+    async fn whole(
+        &self,
+        method: Method,
+        path: &str,
+        query: &Query,
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
         let response = self.send(method, path, query, body).await?;
         let body = self.good(response).await?;
         let bytes = tokio::time::timeout(ANSWER, Limited::new(body, MAX_ANSWER).collect())
@@ -83,7 +97,8 @@ impl Client {
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&bytes).map_err(|error| self.not_a_hub(&format!("the answer is not JSON ({error})")))
+        serde_json::from_slice(&bytes)
+            .map_err(|error| self.not_a_hub(&format!("the answer is not JSON ({error})")))
     }
 
     /// Sends, and waits for the head of the answer.
@@ -95,10 +110,14 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<Response<Incoming>, ClientError> {
         let request = self.request(method, path, query, body)?;
-        let io = self.endpoint.connect(&self.tls, CONNECT).await.map_err(|source| ClientError::Unreachable {
-            hub: self.endpoint.to_string(),
-            source: Box::new(source),
-        })?;
+        let io = self
+            .endpoint
+            .connect(&self.tls, CONNECT)
+            .await
+            .map_err(|source| ClientError::Unreachable {
+                hub: self.endpoint.to_string(),
+                source: Box::new(source),
+            })?;
         let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
             .handshake(TokioIo::new(io))
             .await
@@ -120,8 +139,15 @@ impl Client {
     ) -> Result<Request<Full<Bytes>>, ClientError> {
         let base = self.endpoint.path_or("").trim_end_matches('/');
         let body = body.map(|body| Bytes::from(body.to_string()));
-        if let Some(size) = body.as_ref().map(Bytes::len).filter(|&size| size > limits::MAX_MESSAGE) {
-            return Err(ClientError::TooLarge { size, limit: limits::MAX_MESSAGE });
+        if let Some(size) = body
+            .as_ref()
+            .map(Bytes::len)
+            .filter(|&size| size > limits::MAX_MESSAGE)
+        {
+            return Err(ClientError::TooLarge {
+                size,
+                limit: limits::MAX_MESSAGE,
+            });
         }
         let mut request = Request::builder()
             .method(method)
@@ -150,17 +176,33 @@ impl Client {
             return Ok(response.into_body());
         }
         // An error's text is short; what is longer is not the hub's.
-        let text = tokio::time::timeout(CONNECT, Limited::new(response.into_body(), 64 << 10).collect()).await;
-        let text = text.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
-        Err(ClientError::refused(self.endpoint.to_string(), status.as_u16(), &text, self.token.is_some()))
+        let text =
+            tokio::time::timeout(CONNECT, Limited::new(response.into_body(), 64 << 10).collect()).await;
+        let text = text
+            .ok()
+            .and_then(Result::ok)
+            .map(|body| body.to_bytes())
+            .unwrap_or_default();
+        Err(ClientError::refused(
+            self.endpoint.to_string(),
+            status.as_u16(),
+            &text,
+            self.token.is_some(),
+        ))
     }
 
     /// An answer that broke off.
     pub(crate) fn lost(&self, why: impl ToString) -> ClientError {
-        ClientError::Lost { hub: self.endpoint.to_string(), why: why.to_string() }
+        ClientError::Lost {
+            hub: self.endpoint.to_string(),
+            why: why.to_string(),
+        }
     }
 
     fn not_a_hub(&self, why: &str) -> ClientError {
-        ClientError::NotAHub { hub: self.endpoint.to_string(), why: why.to_owned() }
+        ClientError::NotAHub {
+            hub: self.endpoint.to_string(),
+            why: why.to_owned(),
+        }
     }
 }

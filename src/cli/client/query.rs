@@ -61,7 +61,10 @@ mod tests {
 
     #[test]
     fn what_is_not_plain_is_escaped() {
-        let query = Query::default().with("follow", true).maybe("tail", None::<u64>).with("since_time", "10:00+02:00");
+        let query = Query::default()
+            .with("follow", true)
+            .maybe("tail", None::<u64>)
+            .with("since_time", "10:00+02:00");
         assert_eq!(query.to_string(), "?follow=true&since_time=10%3A00%2B02%3A00");
         assert_eq!(Query::default().to_string(), "");
         assert_eq!(pod_path("a/b", "c?"), "/api/v1/namespaces/a%2Fb/pods/c%3F");

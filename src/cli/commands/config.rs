@@ -31,11 +31,17 @@ fn resolve(args: &ConfigArgs) -> Result<Vec<Row>, Failure> {
         Some(ConfigRole::Hub(args)) => hub(args),
         Some(ConfigRole::Plugin(args)) => plugin(args),
         None => {
-            let hub_args = HubArgs { config: args.config.clone(), ..HubArgs::default() };
+            let hub_args = HubArgs {
+                config: args.config.clone(),
+                ..HubArgs::default()
+            };
             let mut rows = hub(&hub_args)?;
             let sources = Sources::load(args.config.as_deref(), &environment)?;
             if sources.file.plugin.name.is_some() || environment("TOWLINE_NAME").is_some() {
-                rows.extend(plugin(&PluginArgs { config: args.config.clone(), ..PluginArgs::default() })?);
+                rows.extend(plugin(&PluginArgs {
+                    config: args.config.clone(),
+                    ..PluginArgs::default()
+                })?);
             }
             Ok(rows)
         }

@@ -26,7 +26,11 @@ pub(super) async fn run(args: GetArgs) -> anyhow::Result<Exit> {
     if args.watch {
         return watch(&client, &view, items).await;
     }
-    if let Some(name) = view.names.iter().find(|name| !items.iter().any(|item| item["name"] == name.as_str())) {
+    if let Some(name) = view
+        .names
+        .iter()
+        .find(|name| !items.iter().any(|item| item["name"] == name.as_str()))
+    {
         // What was found is still shown, as kubectl does.
         view.print_list(&items)?;
         return Err(Failure::Failed(format!("{} \"{name}\" not found", view.singular())).into());
@@ -69,7 +73,9 @@ impl View {
 
     async fn list(&self, client: &Client) -> Result<Vec<Value>, ClientError> {
         let mut answer = client.get(self.path(), &Query::default()).await?;
-        let Value::Array(items) = answer["items"].take() else { return Ok(Vec::new()) };
+        let Value::Array(items) = answer["items"].take() else {
+            return Ok(Vec::new());
+        };
         Ok(items.into_iter().filter(|item| self.wants(item)).collect())
     }
 
@@ -102,7 +108,11 @@ impl View {
     }
 
     fn name(&self, item: &Value) -> String {
-        format!("{}/{}\n", self.singular(), item["name"].as_str().unwrap_or_default())
+        format!(
+            "{}/{}\n",
+            self.singular(),
+            item["name"].as_str().unwrap_or_default()
+        )
     }
 
     fn table(&self, items: &[Value]) -> anyhow::Result<Table> {
@@ -120,11 +130,13 @@ impl View {
         let (wide, now) = (self.format == Format::Wide, time::now());
         Ok(match self.kind {
             Kind::Plugins => {
-                let row: PluginRow = serde_json::from_value(item.clone()).context("the hub's answer is no plugin")?;
+                let row: PluginRow =
+                    serde_json::from_value(item.clone()).context("the hub's answer is no plugin")?;
                 row.cells(wide, now)
             }
             Kind::Pods => {
-                let row: PodRow = serde_json::from_value(item.clone()).context("the hub's answer is no pod")?;
+                let row: PodRow =
+                    serde_json::from_value(item.clone()).context("the hub's answer is no pod")?;
                 row.cells(wide, self.namespace.is_none(), now)
             }
         })
@@ -180,5 +192,9 @@ async fn watch(client: &Client, view: &View, items: Vec<Value>) -> anyhow::Resul
 }
 
 fn key(item: &Value) -> String {
-    item["uid"].as_str().or(item["name"].as_str()).unwrap_or_default().to_owned()
+    item["uid"]
+        .as_str()
+        .or(item["name"].as_str())
+        .unwrap_or_default()
+        .to_owned()
 }

@@ -58,9 +58,16 @@ impl RunningHub {
             .map_err(|error| Failure::Config(format!("hub.token_file: {error}")))?;
         let tls = settings.tls()?;
         let hub = Hub::new(settings.hub_config()).map_err(Failure::Config)?;
-        let config = HttpConfig { token, ..HttpConfig::default() };
-        let mut running =
-            Self { hub, listeners: Vec::new(), servers: JoinSet::new(), closing: CancellationToken::new() };
+        let config = HttpConfig {
+            token,
+            ..HttpConfig::default()
+        };
+        let mut running = Self {
+            hub,
+            listeners: Vec::new(),
+            servers: JoinSet::new(),
+            closing: CancellationToken::new(),
+        };
         for (addresses, surface) in surfaces(settings) {
             for address in addresses {
                 let encrypted = tls.clone().filter(|_| matches!(address, Listen::Tcp(_)));
@@ -69,10 +76,18 @@ impl RunningHub {
                     .await
                     .map_err(|error| Failure::Failed(error.to_string()))?;
                 let local = listener.local_addr();
-                let shown = if local.starts_with("unix:") { local } else { format!("{scheme}://{local}") };
+                let shown = if local.starts_with("unix:") {
+                    local
+                } else {
+                    format!("{scheme}://{local}")
+                };
                 running.listeners.push((shown, surface));
                 let router = http::router(Arc::clone(&running.hub), config.clone(), surface);
-                running.servers.spawn(http::serve(listener, router, running.closing.clone().cancelled_owned()));
+                running.servers.spawn(http::serve(
+                    listener,
+                    router,
+                    running.closing.clone().cancelled_owned(),
+                ));
             }
         }
         Ok(running)
@@ -92,11 +107,28 @@ impl RunningHub {
 /// What each address serves: what has no listener of its own is on `listen`.
 fn surfaces(settings: &HubSettings) -> [(&[Listen], Surface); 3] {
     let (link, admin) = (&settings.link_listen.value, &settings.admin_listen.value);
-    let main = Surface { rest: true, link: link.is_empty(), admin: admin.is_empty() };
-    [(&settings.listen.value, main), (link, Surface::LINK), (admin, Surface::ADMIN)]
+    let main = Surface {
+        rest: true,
+        link: link.is_empty(),
+        admin: admin.is_empty(),
+    };
+    [
+        (&settings.listen.value, main),
+        (link, Surface::LINK),
+        (admin, Surface::ADMIN),
+    ]
 }
 
 fn describe(surface: Surface) -> String {
-    let parts = [(surface.rest, "interLink REST"), (surface.link, "plugins at /ws"), (surface.admin, "API and metrics")];
-    parts.iter().filter(|part| part.0).map(|part| part.1).collect::<Vec<_>>().join(", ")
+    let parts = [
+        (surface.rest, "interLink REST"),
+        (surface.link, "plugins at /ws"),
+        (surface.admin, "API and metrics"),
+    ];
+    parts
+        .iter()
+        .filter(|part| part.0)
+        .map(|part| part.1)
+        .collect::<Vec<_>>()
+        .join(", ")
 }

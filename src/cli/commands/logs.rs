@@ -15,7 +15,9 @@ pub(super) async fn run(args: LogsArgs) -> anyhow::Result<Exit> {
     let tail = match args.tail {
         None | Some(-1) => None,
         Some(lines) => Some(u64::try_from(lines).map_err(|_| {
-            Failure::Usage(format!("--tail {lines}: give a number of lines, or -1 for all of them"))
+            Failure::Usage(format!(
+                "--tail {lines}: give a number of lines, or -1 for all of them"
+            ))
         })?),
     };
     let options = LogOptions {
@@ -23,14 +25,20 @@ pub(super) async fn run(args: LogsArgs) -> anyhow::Result<Exit> {
         follow: args.follow,
         tail,
         // As kubectl: part of a second counts as a whole one.
-        since_seconds: args.since.map(|since| since.as_secs() + u64::from(since.subsec_nanos() > 0)),
+        since_seconds: args
+            .since
+            .map(|since| since.as_secs() + u64::from(since.subsec_nanos() > 0)),
         since_time: args.since_time,
         timestamps: args.timestamps,
         limit_bytes: args.limit_bytes,
         previous: args.previous,
     };
     // A pod may be written as kubectl's users do: pod/NAME.
-    let pod = args.pod.strip_prefix("pod/").or_else(|| args.pod.strip_prefix("pods/")).unwrap_or(&args.pod);
+    let pod = args
+        .pod
+        .strip_prefix("pod/")
+        .or_else(|| args.pod.strip_prefix("pods/"))
+        .unwrap_or(&args.pod);
     follow::read(&client, settings.namespace(), pod, &options, &mut Stdout).await?;
     Ok(Exit::Ok)
 }

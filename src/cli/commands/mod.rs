@@ -13,9 +13,7 @@ mod plugin;
 mod status;
 mod version;
 
-use std::{future::Future, path::Path, process::ExitCode};
-
-use crate::backend::process::supervisor;
+use std::future::Future;
 
 use super::{
     args::{Args, ClientArgs, Command, PluginsCommand},

@@ -23,7 +23,11 @@ pub(super) async fn run(args: PluginArgs) -> anyhow::Result<Exit> {
     // Read again at each dial; read here to fail at once when it cannot be.
     read_token(&settings.token_file)?;
     let stop = stop::on_signals()?;
-    let (name, hub, state) = (&settings.name.value, &settings.hub.value, settings.state_dir.value.display());
+    let (name, hub, state) = (
+        &settings.name.value,
+        &settings.hub.value,
+        settings.state_dir.value.display(),
+    );
     eprintln!("towline plugin: {name:?} dials {hub}, state in {state}");
     serve(settings, limits::DRAIN_GRACE, stop).await?;
     Ok(Exit::Ok)
@@ -33,18 +37,28 @@ pub(super) async fn run(args: PluginArgs) -> anyhow::Result<Exit> {
 ///
 /// # Errors
 /// When a setting is wrong, or the state directory cannot be used.
-pub(super) async fn serve(settings: PluginSettings, drain: Duration, stop: CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn serve(
+    settings: PluginSettings,
+    drain: Duration,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let state_dir = settings.state_dir.value;
     let backend = ProcessBackend::open(ProcessConfig::new(&state_dir)?).await?;
     let mut config = PluginConfig::new(settings.hub.value, settings.name.value);
     config.kind = settings.backend.value;
     config.labels = settings.labels.value;
     config.token_file = settings.token_file.value;
-    config.tls = TlsConfig { ca_file: settings.ca_file.value, ..TlsConfig::default() };
-    config.jobs_epoch =
-        jobs_epoch(&state_dir).with_context(|| format!("cannot keep the jobs epoch in {}", state_dir.display()))?;
+    config.tls = TlsConfig {
+        ca_file: settings.ca_file.value,
+        ..TlsConfig::default()
+    };
+    config.jobs_epoch = jobs_epoch(&state_dir)
+        .with_context(|| format!("cannot keep the jobs epoch in {}", state_dir.display()))?;
     config.drain_grace = drain;
-    Plugin::new(config, backend).run(stop).await.map_err(|error| Failure::Config(format!("plugin.{error}")).into())
+    Plugin::new(config, backend)
+        .run(stop)
+        .await
+        .map_err(|error| Failure::Config(format!("plugin.{error}")).into())
 }
 
 /// The number that says to the hub that the records of pods are the same as before: kept beside them, so that it is

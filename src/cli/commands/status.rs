@@ -12,7 +12,9 @@ use crate::cli::{
 
 pub(super) async fn run(args: StatusArgs) -> anyhow::Result<Exit> {
     let (client, settings) = connect(&args.client)?;
-    let pod = client.get(&pod_path(settings.namespace(), &args.pod), &Query::default()).await?;
+    let pod = client
+        .get(&pod_path(settings.namespace(), &args.pod), &Query::default())
+        .await?;
     Out.text(&match args.output {
         Some(ObjectFormat::Json) => json(&pod),
         Some(ObjectFormat::Yaml) => yaml(&pod)?,

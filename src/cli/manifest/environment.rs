@@ -46,8 +46,12 @@ fn all_of(from: &Value, found: &Found) -> Result<Vec<Value>, String> {
     let prefix = from["prefix"].as_str().unwrap_or_default();
     let mut variables = Vec::new();
     for (kind, reference) in [(Kind::ConfigMap, "configMapRef"), (Kind::Secret, "secretRef")] {
-        let Some(name) = from[reference]["name"].as_str() else { continue };
-        let Some(object) = found.get(kind, name) else { continue };
+        let Some(name) = from[reference]["name"].as_str() else {
+            continue;
+        };
+        let Some(object) = found.get(kind, name) else {
+            continue;
+        };
         for key in keys(object) {
             let variable = format!("{prefix}{key}");
             let binary = kind == Kind::ConfigMap && object["data"][key].is_null();
@@ -63,19 +67,28 @@ fn all_of(from: &Value, found: &Found) -> Result<Vec<Value>, String> {
 fn one_of(variable: Value, pod: &Value, found: &Found) -> Result<Option<Value>, String> {
     let from = &variable["valueFrom"];
     let name = &variable["name"];
-    for (kind, reference) in [(Kind::ConfigMap, "configMapKeyRef"), (Kind::Secret, "secretKeyRef")] {
-        let (Some(object_name), Some(key)) = (from[reference]["name"].as_str(), from[reference]["key"].as_str()) else {
+    for (kind, reference) in [
+        (Kind::ConfigMap, "configMapKeyRef"),
+        (Kind::Secret, "secretKeyRef"),
+    ] {
+        let (Some(object_name), Some(key)) =
+            (from[reference]["name"].as_str(), from[reference]["key"].as_str())
+        else {
             continue;
         };
         let object = found.get(kind, object_name);
         let optional = from[reference]["optional"].as_bool().unwrap_or(false);
         return match object.filter(|object| keys(object).any(|known| known == key)) {
-            Some(object) => Ok(Some(json!({"name": name, "value": text(kind, object, object_name, key)?}))),
+            Some(object) => Ok(Some(
+                json!({"name": name, "value": text(kind, object, object_name, key)?}),
+            )),
             None if optional => Ok(None),
             None => Err(format!("variable {name}: {object_name} has no key {key}")),
         };
     }
-    let own = from["fieldRef"]["fieldPath"].as_str().and_then(|path| field(pod, path));
+    let own = from["fieldRef"]["fieldPath"]
+        .as_str()
+        .and_then(|path| field(pod, path));
     Ok(Some(match own {
         Some(value) => json!({"name": name, "value": value}),
         None => variable,
@@ -83,8 +96,11 @@ fn one_of(variable: Value, pod: &Value, found: &Found) -> Result<Option<Value>, 
 }
 
 fn text(kind: Kind, object: &Value, name: &str, key: &str) -> Result<String, String> {
-    let bytes = bytes(kind, object, key).map_err(|text| format!("{name}: {text}"))?.unwrap_or_default();
-    String::from_utf8(bytes).map_err(|_| format!("{name}: key {key} is not UTF-8, so it cannot be a variable"))
+    let bytes = bytes(kind, object, key)
+        .map_err(|text| format!("{name}: {text}"))?
+        .unwrap_or_default();
+    String::from_utf8(bytes)
+        .map_err(|_| format!("{name}: key {key} is not UTF-8, so it cannot be a variable"))
 }
 
 fn is_variable(name: &str) -> bool {
@@ -96,17 +112,21 @@ fn is_variable(name: &str) -> bool {
 pub(super) fn field(pod: &Value, path: &str) -> Option<String> {
     let metadata = &pod["metadata"];
     match path {
-        "metadata.name" | "metadata.namespace" | "metadata.uid" => metadata[&path[9..]].as_str().map(str::to_owned),
+        "metadata.name" | "metadata.namespace" | "metadata.uid" => {
+            metadata[&path[9..]].as_str().map(str::to_owned)
+        }
         "metadata.labels" | "metadata.annotations" => {
             let lines = metadata[&path[9..]].as_object().into_iter().flatten();
-            let lines: Vec<String> =
-                lines.map(|(key, value)| format!("{key}={:?}", value.as_str().unwrap_or_default())).collect();
+            let lines: Vec<String> = lines
+                .map(|(key, value)| format!("{key}={:?}", value.as_str().unwrap_or_default()))
+                .collect();
             Some(lines.join("\n"))
         }
         _ => {
             let (group, rest) = path.strip_prefix("metadata.")?.split_once("['")?;
             let key = rest.strip_suffix("']")?;
-            matches!(group, "labels" | "annotations").then(|| metadata[group][key].as_str().unwrap_or_default().to_owned())
+            matches!(group, "labels" | "annotations")
+                .then(|| metadata[group][key].as_str().unwrap_or_default().to_owned())
         }
     }
 }

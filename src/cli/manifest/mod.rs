@@ -26,7 +26,10 @@ pub(crate) struct ManifestError {
 
 impl ManifestError {
     fn new(place: &str, text: impl Into<String>) -> Self {
-        Self { place: place.to_owned(), text: text.into() }
+        Self {
+            place: place.to_owned(),
+            text: text.into(),
+        }
     }
 }
 
@@ -64,7 +67,12 @@ impl Manifests {
                     let text = format!("kind {kind} cannot be created here; Pod, ConfigMap and Secret can");
                     return Err(ManifestError::new(&object.place, text));
                 }
-                None => return Err(ManifestError::new(&object.place, "no kind; expected Pod, ConfigMap or Secret")),
+                None => {
+                    return Err(ManifestError::new(
+                        &object.place,
+                        "no kind; expected Pod, ConfigMap or Secret",
+                    ));
+                }
             }
         }
         Ok(())
@@ -78,7 +86,10 @@ impl Manifests {
         let config_maps = by_name(&self.config_maps, defaults)?;
         let mut secrets = by_name(&self.secrets, defaults)?;
         secrets.values_mut().for_each(references::merge_string_data);
-        self.pods.iter().map(|pod| request::build(pod, &config_maps, &secrets, defaults)).collect()
+        self.pods
+            .iter()
+            .map(|pod| request::build(pod, &config_maps, &secrets, defaults))
+            .collect()
     }
 }
 
@@ -89,7 +100,10 @@ fn by_name(objects: &[Object], defaults: &Defaults) -> Result<ByName, ManifestEr
         let mut value = object.value.clone();
         value["metadata"]["namespace"] = Value::from(namespace.clone());
         if all.insert((namespace, name.clone()), value).is_some() {
-            return Err(ManifestError::new(&object.place, format!("{name} is there twice")));
+            return Err(ManifestError::new(
+                &object.place,
+                format!("{name} is there twice"),
+            ));
         }
     }
     Ok(all)

@@ -46,7 +46,9 @@ impl Files {
         self.binary.remove(path);
         match String::from_utf8(content) {
             Ok(text) => self.text.insert(path.to_owned(), Value::from(text)),
-            Err(error) => self.binary.insert(path.to_owned(), Value::from(STANDARD.encode(error.as_bytes()))),
+            Err(error) => self
+                .binary
+                .insert(path.to_owned(), Value::from(STANDARD.encode(error.as_bytes()))),
         };
     }
 }
@@ -63,20 +65,30 @@ fn add(files: &mut Files, pod: &Value, source: &Value, found: &Found) -> Result<
                 let path = item["path"].as_str().ok_or("a downwardAPI item has no path")?;
                 let wanted = item["fieldRef"]["fieldPath"].as_str();
                 let value = wanted.and_then(|wanted| field(pod, wanted)).ok_or_else(|| {
-                    format!("downwardAPI file {path}: only metadata fields of the pod are known before it runs")
+                    format!(
+                        "downwardAPI file {path}: only metadata fields of the pod are known before it runs"
+                    )
                 })?;
                 files.put(path, value.into_bytes());
             }
             return Ok(());
         }
-        other => return Err(format!("a projected {other} needs a cluster; configMap, secret and downwardAPI do not")),
+        other => {
+            return Err(format!(
+                "a projected {other} needs a cluster; configMap, secret and downwardAPI do not"
+            ));
+        }
     };
     let name = source["name"].as_str().unwrap_or_default();
     let optional = source["optional"].as_bool().unwrap_or(false);
     // An optional one that is missing has no files; one that must be there was found before.
-    let Some(object) = found.get(kind, name) else { return Ok(()) };
+    let Some(object) = found.get(kind, name) else {
+        return Ok(());
+    };
     let wanted: Vec<(&str, &str)> = if source["items"].is_array() {
-        list(&source["items"]).filter_map(|item| Some((item["key"].as_str()?, item["path"].as_str()?))).collect()
+        list(&source["items"])
+            .filter_map(|item| Some((item["key"].as_str()?, item["path"].as_str()?)))
+            .collect()
     } else {
         keys(object).map(|key| (key.as_str(), key.as_str())).collect()
     };

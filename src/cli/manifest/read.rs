@@ -6,20 +6,32 @@ use super::{ManifestError, Object};
 
 /// The objects of a file in order; a `List` is taken apart. JSON objects may follow one another, as YAML documents do.
 pub(super) fn objects(file: &str, text: &str) -> Result<Vec<Object>, ManifestError> {
-    let documents = if text.trim_start().starts_with('{') { json(file, text) } else { yaml(file, text) }?;
+    let documents = if text.trim_start().starts_with('{') {
+        json(file, text)
+    } else {
+        yaml(file, text)
+    }?;
     let mut objects = Vec::new();
     for (index, document) in documents.into_iter().enumerate() {
         let place = format!("{file}: document {}", index + 1);
         if !document.is_object() {
-            return Err(ManifestError::new(&place, "not an object with apiVersion, kind and metadata"));
+            return Err(ManifestError::new(
+                &place,
+                "not an object with apiVersion, kind and metadata",
+            ));
         }
-        let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+        let is_list = document["kind"]
+            .as_str()
+            .is_some_and(|kind| kind.ends_with("List"));
         match document["items"].as_array().filter(|_| is_list) {
             Some(items) => objects.extend(items.iter().enumerate().map(|(item, value)| Object {
                 place: format!("{place}, item {}", item + 1),
                 value: value.clone(),
             })),
-            None => objects.push(Object { place, value: document }),
+            None => objects.push(Object {
+                place,
+                value: document,
+            }),
         }
     }
     if objects.is_empty() {

@@ -32,7 +32,12 @@ impl Found {
 }
 
 /// Gathers them from volumes, projected volumes and the environment.
-pub(super) fn gather(pod: &Value, namespace: &str, config_maps: &ByName, secrets: &ByName) -> Result<Found, String> {
+pub(super) fn gather(
+    pod: &Value,
+    namespace: &str,
+    config_maps: &ByName,
+    secrets: &ByName,
+) -> Result<Found, String> {
     let mut found = Found::default();
     for (kind, name, optional) in references(pod) {
         let key = (namespace.to_owned(), name.to_owned());
@@ -80,7 +85,11 @@ fn references(pod: &Value) -> Vec<(Kind, &str, bool)> {
     sources
         .into_iter()
         .filter_map(|(kind, source, field)| {
-            Some((kind, source[field].as_str()?, source["optional"].as_bool().unwrap_or(false)))
+            Some((
+                kind,
+                source[field].as_str()?,
+                source["optional"].as_bool().unwrap_or(false),
+            ))
         })
         .collect()
 }
@@ -97,7 +106,10 @@ pub(super) fn list(value: &Value) -> impl Iterator<Item = &Value> {
 
 /// A Secret's stringData goes into data, as an API server does it.
 pub(super) fn merge_string_data(secret: &mut Value) {
-    let Some(Value::Object(plain)) = secret.as_object_mut().and_then(|secret| secret.remove("stringData")) else {
+    let Some(Value::Object(plain)) = secret
+        .as_object_mut()
+        .and_then(|secret| secret.remove("stringData"))
+    else {
         return;
     };
     if !secret["data"].is_object() {
@@ -114,7 +126,9 @@ pub(super) fn merge_string_data(secret: &mut Value) {
 pub(super) fn bytes(kind: Kind, object: &Value, key: &str) -> Result<Option<Vec<u8>>, String> {
     let decode = |text: &str| {
         let compact: String = text.split_whitespace().collect();
-        STANDARD.decode(compact).map_err(|error| format!("key {key} is not base64: {error}"))
+        STANDARD
+            .decode(compact)
+            .map_err(|error| format!("key {key} is not base64: {error}"))
     };
     let (plain, coded) = match kind {
         Kind::ConfigMap => (object["data"][key].as_str(), object["binaryData"][key].as_str()),
@@ -129,5 +143,8 @@ pub(super) fn bytes(kind: Kind, object: &Value, key: &str) -> Result<Option<Vec<
 
 /// All keys of a ConfigMap or Secret.
 pub(super) fn keys(object: &Value) -> impl Iterator<Item = &String> {
-    ["data", "binaryData"].into_iter().filter_map(|field| object[field].as_object()).flat_map(Map::keys)
+    ["data", "binaryData"]
+        .into_iter()
+        .filter_map(|field| object[field].as_object())
+        .flat_map(Map::keys)
 }

@@ -67,7 +67,10 @@ pub(super) fn identity(object: &Object, defaults: &Defaults) -> Result<(String, 
 fn is_dns_name(text: &str) -> bool {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     let outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    (1..=253).contains(&text.len()) && text.chars().all(inner) && text.starts_with(outer) && text.ends_with(outer)
+    (1..=253).contains(&text.len())
+        && text.chars().all(inner)
+        && text.starts_with(outer)
+        && text.ends_with(outer)
 }
 
 /// The request of one pod, with only those ConfigMaps and Secrets that it refers to.
@@ -81,7 +84,10 @@ pub(super) fn build(
     let (namespace, name) = identity(object, defaults)?;
     let mut pod = object.value.clone();
     if pod["spec"]["containers"].as_array().is_none_or(Vec::is_empty) {
-        return Err(ManifestError::new(place, format!("pod {name}: spec.containers is missing or empty")));
+        return Err(ManifestError::new(
+            place,
+            format!("pod {name}: spec.containers is missing or empty"),
+        ));
     }
     let uid = match pod["metadata"]["uid"].as_str() {
         Some(uid) => uid.to_owned(),
@@ -96,8 +102,10 @@ pub(super) fn build(
     }
     let found = references::gather(&pod, &namespace, config_maps, secrets)
         .map_err(|text| ManifestError::new(place, format!("pod {name}: {text}")))?;
-    let projected = projected::merge(&pod, &found).map_err(|text| ManifestError::new(place, format!("pod {name}: {text}")))?;
-    environment::resolve(&mut pod, &found).map_err(|text| ManifestError::new(place, format!("pod {name}: {text}")))?;
+    let projected = projected::merge(&pod, &found)
+        .map_err(|text| ManifestError::new(place, format!("pod {name}: {text}")))?;
+    environment::resolve(&mut pod, &found)
+        .map_err(|text| ManifestError::new(place, format!("pod {name}: {text}")))?;
     let body = json!({
         "pod": pod,
         "configmaps": found.config_maps.values().collect::<Vec<_>>(),
@@ -105,5 +113,11 @@ pub(super) fn build(
         "projectedvolumesmaps": projected,
         "jobscriptURL": "",
     });
-    Ok(CreateRequest { place: place.clone(), namespace, name, uid, body })
+    Ok(CreateRequest {
+        place: place.clone(),
+        namespace,
+        name,
+        uid,
+        body,
+    })
 }

@@ -69,23 +69,36 @@ fn error(text: &str) -> String {
 fn a_pod_gets_what_a_cluster_would_give_it() {
     let request = requests(FILE).unwrap().remove(0);
     let metadata = &request.body["pod"]["metadata"];
-    assert_eq!((request.namespace.as_str(), request.name.as_str()), ("default", "demo"));
+    assert_eq!(
+        (request.namespace.as_str(), request.name.as_str()),
+        ("default", "demo")
+    );
     assert_eq!(metadata["uid"], "3f0c9d0e-8f0b-4c53-9e1b-5d2f9a4b7c11");
     assert_eq!(metadata["namespace"], "default");
     assert_eq!(metadata["creationTimestamp"], "2026-09-01T10:00:00Z");
-    assert_eq!(request.body["pod"]["spec"]["volumes"][0]["projected"]["defaultMode"], 0o640);
+    assert_eq!(
+        request.body["pod"]["spec"]["volumes"][0]["projected"]["defaultMode"],
+        0o640
+    );
 }
 
 #[test]
 fn only_the_objects_that_the_pod_refers_to_are_sent() {
     let body = requests(FILE).unwrap().remove(0).body;
     let names = |list: &Value| -> Vec<String> {
-        list.as_array().unwrap().iter().map(|o| o["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+        list.as_array()
+            .unwrap()
+            .iter()
+            .map(|o| o["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(names(&body["configmaps"]), ["settings"]);
     assert_eq!(names(&body["secrets"]), ["login"]);
     assert_eq!(names(&body["projectedvolumesmaps"]), ["both"]);
-    assert_eq!(body["secrets"][0]["data"], json!({"user": "bWU=", "password": "czNjcmV0"}));
+    assert_eq!(
+        body["secrets"][0]["data"],
+        json!({"user": "bWU=", "password": "czNjcmV0"})
+    );
     assert!(body["secrets"][0].get("stringData").is_none());
 }
 
@@ -130,14 +143,21 @@ fn json_and_lists_are_read_too() {
 #[test]
 fn errors_name_the_file_and_the_document() {
     let service = "kind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c}]}\n---\nkind: Service\nmetadata: {name: b}";
-    assert!(error(service).starts_with("f.yaml: document 2: kind Service"), "{}", error(service));
+    assert!(
+        error(service).starts_with("f.yaml: document 2: kind Service"),
+        "{}",
+        error(service)
+    );
     assert!(error("kind: Pod\nmetadata: {}\nspec: {}").contains("metadata.name is missing"));
     assert!(error("kind: Pod\nmetadata: {name: A_b}").contains("not a DNS name"));
     assert!(error("kind: Pod\nmetadata: {name: a}").contains("spec.containers"));
     assert!(error("just text").contains("document 1: not an object"));
     assert!(error("# nothing").contains("has no objects"));
     let unclosed = error("kind: [Pod\npassword: s3cret");
-    assert!(unclosed.contains("line") && !unclosed.contains("s3cret"), "{unclosed}");
+    assert!(
+        unclosed.contains("line") && !unclosed.contains("s3cret"),
+        "{unclosed}"
+    );
 }
 
 #[test]
@@ -150,8 +170,22 @@ fn a_missing_config_map_is_told_before_anything_is_sent() {
 #[test]
 fn a_namespace_on_the_command_line_must_agree() {
     let mut manifests = Manifests::default();
-    manifests.add("f", "kind: Pod\nmetadata: {name: a, namespace: x}\nspec: {containers: [{name: c}]}").unwrap();
-    let other = Defaults { namespace: Some("y".to_owned()), ..defaults() };
-    assert!(manifests.requests(&other).unwrap_err().to_string().contains("-n says y"));
+    manifests
+        .add(
+            "f",
+            "kind: Pod\nmetadata: {name: a, namespace: x}\nspec: {containers: [{name: c}]}",
+        )
+        .unwrap();
+    let other = Defaults {
+        namespace: Some("y".to_owned()),
+        ..defaults()
+    };
+    assert!(
+        manifests
+            .requests(&other)
+            .unwrap_err()
+            .to_string()
+            .contains("-n says y")
+    );
     assert_eq!(manifests.requests(&defaults()).unwrap()[0].namespace, "x");
 }

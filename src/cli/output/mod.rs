@@ -1,8 +1,8 @@
 //! What commands print: tables, JSON, YAML. Pure but for [`Out`]; data goes to stdout, talk to stderr.
 
 mod object;
-mod pods;
 mod plugins;
+mod pods;
 pub(crate) mod style;
 mod table;
 pub(crate) mod time;
@@ -59,5 +59,9 @@ impl Out {
 
 /// Text from a peer, made safe for a terminal: control characters are shown, not obeyed.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect::<String>()
+        .trim()
+        .to_owned()
 }

@@ -29,7 +29,8 @@ mod tests {
 
     #[test]
     fn yaml_reads_back_as_the_same_object() {
-        let value = serde_json::json!({"items": [{"name": "no", "n": 1, "empty": [], "text": "a: b\nc", "x": null}]});
+        let value =
+            serde_json::json!({"items": [{"name": "no", "n": 1, "empty": [], "text": "a: b\nc", "x": null}]});
         let back: Value = serde_saphyr::from_str(&yaml(&value).unwrap()).unwrap();
         assert_eq!(back, value);
     }

@@ -30,7 +30,14 @@ impl PluginRow {
     pub(crate) fn heads(wide: bool) -> Vec<&'static str> {
         let mut heads = vec!["NAME", "STATUS", "TYPE", "PODS", "AGE"];
         if wide {
-            heads.extend(["LAST-SEEN", "RECONNECTS", "REMOTE", "SOFTWARE", "LABELS", "REASON"]);
+            heads.extend([
+                "LAST-SEEN",
+                "RECONNECTS",
+                "REMOTE",
+                "SOFTWARE",
+                "LABELS",
+                "REASON",
+            ]);
         }
         heads
     }
@@ -50,9 +57,15 @@ impl PluginRow {
             time::age(self.since.as_deref(), now),
         ];
         if wide {
-            let labels: Vec<String> = self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let labels: Vec<String> = self
+                .labels
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
             cells.extend([
-                self.last_seen.as_deref().map_or("never".to_owned(), |seen| time::age(Some(seen), now)),
+                self.last_seen
+                    .as_deref()
+                    .map_or("never".to_owned(), |seen| time::age(Some(seen), now)),
                 self.reconnects.to_string(),
                 self.remote.clone(),
                 self.software.clone(),
@@ -72,7 +85,10 @@ mod tests {
     #[test]
     fn a_row_tells_offline_from_not_ready() {
         let row = |connected, ready| -> PluginRow {
-            serde_json::from_value(serde_json::json!({"name": "p", "connected": connected, "ready": ready, "new": 1})).unwrap()
+            serde_json::from_value(
+                serde_json::json!({"name": "p", "connected": connected, "ready": ready, "new": 1}),
+            )
+            .unwrap()
         };
         assert_eq!(row(false, true).cells(false, 0)[1], "Offline");
         assert_eq!(row(true, false).cells(false, 0)[1], "NotReady");

@@ -59,7 +59,12 @@ impl PodRow {
             time::age(Some(&self.created_at), now),
         ]);
         if wide {
-            cells.extend([self.plugin.clone(), self.job_id.clone(), self.uid.clone(), self.reason.clone()]);
+            cells.extend([
+                self.plugin.clone(),
+                self.job_id.clone(),
+                self.uid.clone(),
+                self.reason.clone(),
+            ]);
         }
         cells
     }
@@ -72,14 +77,22 @@ impl PodRow {
     /// As kubectl: while it is not done, the word that says why it waits; else the phase.
     pub(crate) fn status(&self) -> String {
         let word = !self.reason.is_empty() && !self.reason.contains(char::is_whitespace);
-        if word && !self.is_terminal() { self.reason.clone() } else { self.phase.clone() }
+        if word && !self.is_terminal() {
+            self.reason.clone()
+        } else {
+            self.phase.clone()
+        }
     }
 }
 
 /// One pod in full.
 pub(crate) fn describe(pod: &PodRow, now: i64) -> String {
     let mut text = String::new();
-    let created = format!("{} ({} ago)", pod.created_at, time::age(Some(&pod.created_at), now));
+    let created = format!(
+        "{} ({} ago)",
+        pod.created_at,
+        time::age(Some(&pod.created_at), now)
+    );
     let observed = match &pod.observed_at {
         Some(at) => format!("{at} ({} ago)", time::age(Some(at), now)),
         None => "not yet".to_owned(),
@@ -129,9 +142,19 @@ fn container_cells(kind: &str, status: &Value, now: i64) -> Vec<String> {
         let mut detail = vec![text(&ended["reason"]), text(&ended["message"])];
         detail.extend(signal.map(|signal| format!("signal {signal}")));
         detail.retain(|part| !part.is_empty());
-        ("Terminated", ended["exitCode"].to_string(), text(&ended["finishedAt"]), detail.join(": "))
+        (
+            "Terminated",
+            ended["exitCode"].to_string(),
+            text(&ended["finishedAt"]),
+            detail.join(": "),
+        )
     } else if let Some(running) = state.get("running").filter(|v| !v.is_null()) {
-        ("Running", "-".to_owned(), text(&running["startedAt"]), "-".to_owned())
+        (
+            "Running",
+            "-".to_owned(),
+            text(&running["startedAt"]),
+            "-".to_owned(),
+        )
     } else if let Some(waiting) = state.get("waiting").filter(|v| !v.is_null()) {
         let mut detail = vec![text(&waiting["reason"]), text(&waiting["message"])];
         detail.retain(|part| !part.is_empty());
@@ -139,7 +162,11 @@ fn container_cells(kind: &str, status: &Value, now: i64) -> Vec<String> {
     } else {
         ("Unknown", "-".to_owned(), String::new(), "-".to_owned())
     };
-    let age = if since.is_empty() { "-".to_owned() } else { time::age(Some(&since), now) };
+    let age = if since.is_empty() {
+        "-".to_owned()
+    } else {
+        time::age(Some(&since), now)
+    };
     vec![
         text(&status["name"]),
         kind.to_owned(),
@@ -172,7 +199,10 @@ mod tests {
     #[test]
     fn a_word_that_says_why_stands_for_the_phase_until_the_end() {
         let mut pod = pod();
-        assert_eq!(pod.cells(false, false, 60), ["demo", "1/2", "CrashLoopBackOff", "3", "60s"]);
+        assert_eq!(
+            pod.cells(false, false, 60),
+            ["demo", "1/2", "CrashLoopBackOff", "3", "60s"]
+        );
         pod.phase = "Failed".to_owned();
         assert_eq!(pod.status(), "Failed");
         assert_eq!(pod.cells(true, true, 60).len(), PodRow::heads(true, true).len());
@@ -181,7 +211,10 @@ mod tests {
     #[test]
     fn containers_show_their_end_and_why() {
         let text = describe(&pod(), 20);
-        assert!(text.contains("a           main   Terminated   137    1          10s   OOMKilled"), "{text}");
+        assert!(
+            text.contains("a           main   Terminated   137    1          10s   OOMKilled"),
+            "{text}"
+        );
         assert!(text.find("i ").unwrap() < text.find("OOMKilled").unwrap());
     }
 }

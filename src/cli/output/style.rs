@@ -16,13 +16,9 @@ impl Style {
     pub(crate) fn stdout() -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let able = std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        Self { colour: wanted && able && std::io::stdout().is_terminal() }
-    }
-
-    /// No colour.
-    #[cfg(test)]
-    pub(crate) fn none() -> Self {
-        Self { colour: false }
+        Self {
+            colour: wanted && able && std::io::stdout().is_terminal(),
+        }
     }
 
     /// The text in the n-th colour.
@@ -36,6 +32,10 @@ impl Style {
     }
 
     fn paint(self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }

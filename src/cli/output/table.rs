@@ -13,7 +13,11 @@ pub(crate) struct Table {
 impl Table {
     /// A table without rows.
     pub(crate) fn new(heads: &[&'static str]) -> Self {
-        Self { heads: heads.to_vec(), widths: heads.iter().map(|head| head.len()).collect(), rows: Vec::new() }
+        Self {
+            heads: heads.to_vec(),
+            widths: heads.iter().map(|head| head.len()).collect(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row. An empty cell is shown as `<none>`.
@@ -41,13 +45,20 @@ impl Table {
 
     /// One more row, in the widths so far.
     pub(crate) fn more(&self, cells: &[String]) -> String {
-        line(&cells.iter().map(|cell| shown(cell)).collect::<Vec<_>>(), &self.widths)
+        line(
+            &cells.iter().map(|cell| shown(cell)).collect::<Vec<_>>(),
+            &self.widths,
+        )
     }
 }
 
 fn shown(cell: &str) -> String {
     let cell = plain(cell);
-    if cell.is_empty() { "<none>".to_owned() } else { cell }
+    if cell.is_empty() {
+        "<none>".to_owned()
+    } else {
+        cell
+    }
 }
 
 fn line<T: AsRef<str>>(cells: &[T], widths: &[usize]) -> String {
@@ -73,7 +84,10 @@ mod tests {
         let mut table = Table::new(&["NAME", "AGE"]);
         table.row(vec!["long-name".to_owned(), "5s".to_owned()]);
         table.row(vec!["é".to_owned(), String::new()]);
-        assert_eq!(table.render(), "NAME        AGE\nlong-name   5s\né           <none>\n");
+        assert_eq!(
+            table.render(),
+            "NAME        AGE\nlong-name   5s\né           <none>\n"
+        );
         assert_eq!(table.more(&["x".to_owned(), "1m".to_owned()]), "x           1m\n");
     }
 

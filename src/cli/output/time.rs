@@ -10,7 +10,9 @@ pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
     }
     let number = |from: usize, to: usize| -> Option<i64> {
         let part = &text[from..to];
-        part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok())?
+        part.bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| part.parse().ok())?
     };
     let separators = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
     if separators.iter().any(|&(at, byte)| bytes[at] != byte) || !matches!(bytes[10], b'T' | b't' | b' ') {
@@ -18,7 +20,13 @@ pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
     }
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    if !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) || hour > 23 || minute > 59 || second > 60 {
+    if !(1..=12).contains(&month)
+        || day < 1
+        || day > days_in(year, month)
+        || hour > 23
+        || minute > 59
+        || second > 60
+    {
         return None;
     }
     let rest = &text[19..];
@@ -31,7 +39,9 @@ pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
     };
     let offset = match zone.as_bytes() {
         [b'Z' | b'z'] => 0,
-        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] if [h1, h2, m1, m2].iter().all(|b| b.is_ascii_digit()) => {
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2]
+            if [h1, h2, m1, m2].iter().all(|b| b.is_ascii_digit()) =>
+        {
             let digit = |byte: &u8| i64::from(byte - b'0');
             let (hours, minutes) = (digit(h1) * 10 + digit(h2), digit(m1) * 10 + digit(m2));
             if hours > 23 || minutes > 59 {
@@ -82,7 +92,11 @@ pub(crate) fn age(time: Option<&str>, now: i64) -> String {
 fn human(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let two = |great: u64, unit: char, small: u64, small_unit: char| {
-        if small == 0 { format!("{great}{unit}") } else { format!("{great}{unit}{small}{small_unit}") }
+        if small == 0 {
+            format!("{great}{unit}")
+        } else {
+            format!("{great}{unit}{small}{small_unit}")
+        }
     };
     match seconds {
         0..=119 => format!("{seconds}s"),
@@ -107,10 +121,14 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
         return Err(wrong());
     }
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .ok_or_else(wrong)?;
         let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
         rest = &rest[digits..];
-        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
         let unit = match &rest[..end] {
             "ns" => 1e-9,
             "us" | "µs" => 1e-6,
@@ -157,7 +175,11 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_index = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_index + 2) / 5 + 1;
-    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    let month = if month_index < 10 {
+        month_index + 3
+    } else {
+        month_index - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -169,9 +191,19 @@ mod tests {
     #[test]
     fn rfc3339_is_read_with_fraction_and_zone() {
         assert_eq!(parse_rfc3339("1970-01-01T00:00:00Z"), Some(0));
-        assert_eq!(parse_rfc3339("2026-09-01T10:00:00.123456789+02:00"), parse_rfc3339("2026-09-01T08:00:00Z"));
+        assert_eq!(
+            parse_rfc3339("2026-09-01T10:00:00.123456789+02:00"),
+            parse_rfc3339("2026-09-01T08:00:00Z")
+        );
         assert_eq!(parse_rfc3339("2000-02-29T12:00:00Z"), Some(951_825_600));
-        for bad in ["", "2026-13-01T00:00:00Z", "2026-02-29T00:00:00Z", "2026-09-01", "2026-09-01T10:00:00", "é026-09-01T10:00:00Z"] {
+        for bad in [
+            "",
+            "2026-13-01T00:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "2026-09-01",
+            "2026-09-01T10:00:00",
+            "é026-09-01T10:00:00Z",
+        ] {
             assert_eq!(parse_rfc3339(bad), None, "{bad}");
         }
     }
@@ -185,8 +217,14 @@ mod tests {
 
     #[test]
     fn ages_look_like_kubectls() {
-        let shown: Vec<String> = [5, 119, 120, 192, 3600, 18_180, 187_200, 34_560_000].iter().map(|&s| human(s)).collect();
-        assert_eq!(shown, ["5s", "119s", "2m", "3m12s", "60m", "5h3m", "2d4h", "400d"]);
+        let shown: Vec<String> = [5, 119, 120, 192, 3600, 18_180, 187_200, 34_560_000]
+            .iter()
+            .map(|&s| human(s))
+            .collect();
+        assert_eq!(
+            shown,
+            ["5s", "119s", "2m", "3m12s", "60m", "5h3m", "2d4h", "400d"]
+        );
         assert_eq!(age(None, 0), "<unknown>");
         assert_eq!(age(Some("1970-01-01T00:01:00Z"), 0), "0s");
     }

@@ -22,14 +22,20 @@ impl Listen {
             return if path.starts_with('/') {
                 Ok(Self::Unix(PathBuf::from(path)))
             } else {
-                Err(format!("{text:?}: a unix socket needs an absolute path, such as unix:///run/towline.sock"))
+                Err(format!(
+                    "{text:?}: a unix socket needs an absolute path, such as unix:///run/towline.sock"
+                ))
             };
         }
-        let bare = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).unwrap_or(text);
+        let bare = text
+            .strip_prefix("http://")
+            .or_else(|| text.strip_prefix("https://"))
+            .unwrap_or(text);
         if let Ok(address) = bare.parse() {
             return Ok(Self::Tcp(address));
         }
-        let wrong = || format!("{text:?} is no address: use HOST:PORT such as 127.0.0.1:3000, or unix:///PATH");
+        let wrong =
+            || format!("{text:?} is no address: use HOST:PORT such as 127.0.0.1:3000, or unix:///PATH");
         let (host, port) = bare.rsplit_once(':').ok_or_else(wrong)?;
         let port: u16 = port.parse().map_err(|_| wrong())?;
         let ip: IpAddr = match host {

@@ -30,15 +30,22 @@ impl ClientSettings {
             None,
             "http://127.0.0.1:3000".to_owned(),
         )?;
-        let hub = Setting { value: http_form(&hub.value), source: hub.source };
+        let hub = Setting {
+            value: http_form(&hub.value),
+            source: hub.source,
+        };
         let token_file = sources.pick(
             ("--token-file", args.token_file.clone().map(Some)),
             ("TOWLINE_TOKEN_FILE", parse_path),
             None,
             None,
         )?;
-        let ca_file =
-            sources.pick(("--ca-file", args.ca_file.clone().map(Some)), ("TOWLINE_CA_FILE", parse_path), None, None)?;
+        let ca_file = sources.pick(
+            ("--ca-file", args.ca_file.clone().map(Some)),
+            ("TOWLINE_CA_FILE", parse_path),
+            None,
+            None,
+        )?;
         Ok(Self {
             hub,
             token: read_token(&token_file)?,

@@ -102,8 +102,8 @@ impl FileSettings {
     /// Parses the text of a file. An empty one sets nothing.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let options = serde_saphyr::options! { with_snippet: false };
-        let parsed: Option<Self> =
-            serde_saphyr::from_str_with_options(text, options).map_err(|error| error.without_snippet().to_string())?;
+        let parsed: Option<Self> = serde_saphyr::from_str_with_options(text, options)
+            .map_err(|error| error.without_snippet().to_string())?;
         Ok(parsed.unwrap_or_default())
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use super::{Listen, Row, Setting, Sources, file::Span, file::WhenOffline, parse_bool, parse_path, shown_path};
+use super::{
+    Listen, Row, Setting, Sources, file::Span, file::WhenOffline, parse_bool, parse_path, shown_path,
+};
 use crate::{
     cli::{args::HubArgs, exit::Failure},
     hub::{DeleteWhenOffline, HubConfig},
@@ -40,21 +42,34 @@ impl HubSettings {
     /// Names the setting, its value, and what to do.
     pub(crate) fn resolve(args: &HubArgs, sources: &Sources<'_>) -> Result<Self, Failure> {
         let file = sources.file.hub.clone();
-        let addresses = |flag, typed: &[String], variable, key, file: Option<Vec<String>>, default: &[&str]| {
-            let default = default.iter().map(|&text| text.to_owned()).collect();
-            let typed = (!typed.is_empty()).then(|| typed.to_vec());
-            let texts = sources.pick((flag, typed), (variable, parse_list), file, default)?;
-            parse_addresses(key, texts)
-        };
+        let addresses =
+            |flag, typed: &[String], variable, key, file: Option<Vec<String>>, default: &[&str]| {
+                let default = default.iter().map(|&text| text.to_owned()).collect();
+                let typed = (!typed.is_empty()).then(|| typed.to_vec());
+                let texts = sources.pick((flag, typed), (variable, parse_list), file, default)?;
+                parse_addresses(key, texts)
+            };
         let path = |flag, typed: &Option<PathBuf>, variable, file: Option<PathBuf>| {
-            sources.pick((flag, typed.clone().map(Some)), (variable, parse_path), file.map(Some), None)
+            sources.pick(
+                (flag, typed.clone().map(Some)),
+                (variable, parse_path),
+                file.map(Some),
+                None,
+            )
         };
         let listen = file.listen.map(Into::into);
         let link = file.link_listen.map(Into::into);
         let admin = file.admin_listen.map(Into::into);
         let span = |file: Option<Span>, default| sources.file_only(file.map(|span| span.0), default);
         let settings = Self {
-            listen: addresses("--listen", &args.listen, "TOWLINE_LISTEN", "hub.listen", listen, &["127.0.0.1:3000"])?,
+            listen: addresses(
+                "--listen",
+                &args.listen,
+                "TOWLINE_LISTEN",
+                "hub.listen",
+                listen,
+                &["127.0.0.1:3000"],
+            )?,
             link_listen: addresses(
                 "--link-listen",
                 &args.link_listen,
@@ -71,7 +86,12 @@ impl HubSettings {
                 admin,
                 &[],
             )?,
-            token_file: path("--token-file", &args.token_file, "TOWLINE_TOKEN_FILE", file.token_file)?,
+            token_file: path(
+                "--token-file",
+                &args.token_file,
+                "TOWLINE_TOKEN_FILE",
+                file.token_file,
+            )?,
             tls_cert: path("--tls-cert", &args.tls_cert, "TOWLINE_TLS_CERT", file.tls_cert)?,
             tls_key: path("--tls-key", &args.tls_key, "TOWLINE_TLS_KEY", file.tls_key)?,
             insecure: sources.pick(
@@ -91,13 +111,20 @@ impl HubSettings {
 
     fn validate(&self) -> Result<(), Failure> {
         if self.listen.value.is_empty() {
-            return Err(Failure::Config("hub.listen: is empty; give at least one address".to_owned()));
+            return Err(Failure::Config(
+                "hub.listen: is empty; give at least one address".to_owned(),
+            ));
         }
         if self.tls_cert.value.is_some() != self.tls_key.value.is_some() {
-            return Err(Failure::Config("tls_cert and tls_key belong together: give both or neither".to_owned()));
+            return Err(Failure::Config(
+                "tls_cert and tls_key belong together: give both or neither".to_owned(),
+            ));
         }
         let listeners = [&self.listen, &self.link_listen, &self.admin_listen];
-        let open = listeners.iter().flat_map(|setting| &setting.value).find(|listen| !listen.is_local());
+        let open = listeners
+            .iter()
+            .flat_map(|setting| &setting.value)
+            .find(|listen| !listen.is_local());
         if let Some(address) = open.filter(|_| self.token_file.value.is_none() && !self.insecure.value) {
             return Err(Failure::Config(format!(
                 "refusing to listen on {address} without a token: everyone who reaches it could run pods and read their \
@@ -121,11 +148,14 @@ impl HubSettings {
     /// # Errors
     /// Names the file that is missing or wrong.
     pub(crate) fn tls(&self) -> Result<Option<Arc<rustls::ServerConfig>>, Failure> {
-        let (Some(cert_file), Some(key_file)) = (self.tls_cert.value.clone(), self.tls_key.value.clone()) else {
+        let (Some(cert_file), Some(key_file)) = (self.tls_cert.value.clone(), self.tls_key.value.clone())
+        else {
             return Ok(None);
         };
         let tls = ServerTls { cert_file, key_file };
-        tls.server_config().map(Some).map_err(|error| Failure::Config(format!("hub.tls_cert, hub.tls_key: {error}")))
+        tls.server_config()
+            .map(Some)
+            .map_err(|error| Failure::Config(format!("hub.tls_cert, hub.tls_key: {error}")))
     }
 
     /// The part that the hub itself takes.
@@ -145,8 +175,16 @@ impl HubSettings {
     pub(crate) fn rows(&self) -> Vec<Row> {
         let addresses = |key, setting: &Setting<Vec<Listen>>| {
             let all: Vec<String> = setting.value.iter().map(Listen::to_string).collect();
-            let value = if all.is_empty() { "(as hub.listen)".to_owned() } else { all.join(",") };
-            Row { key, value, source: setting.source.clone() }
+            let value = if all.is_empty() {
+                "(as hub.listen)".to_owned()
+            } else {
+                all.join(",")
+            };
+            Row {
+                key,
+                value,
+                source: setting.source.clone(),
+            }
         };
         let path = |key, setting: &Setting<Option<PathBuf>>| Row {
             key,
@@ -169,7 +207,11 @@ impl HubSettings {
             path("hub.token_file", &self.token_file),
             path("hub.tls_cert", &self.tls_cert),
             path("hub.tls_key", &self.tls_key),
-            Row { key: "hub.insecure", value: self.insecure.value.to_string(), source: self.insecure.source.clone() },
+            Row {
+                key: "hub.insecure",
+                value: self.insecure.value.to_string(),
+                source: self.insecure.source.clone(),
+            },
             span("hub.create_hold", &self.create_hold),
             span("hub.ping_grace", &self.ping_grace),
             span("hub.log_hold", &self.log_hold),
@@ -183,7 +225,11 @@ impl HubSettings {
 }
 
 fn parse_list(text: &str) -> Result<Vec<String>, String> {
-    Ok(text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect())
+    Ok(text
+        .split(',')
+        .map(|part| part.trim().to_owned())
+        .filter(|part| !part.is_empty())
+        .collect())
 }
 
 fn parse_addresses(key: &str, texts: Setting<Vec<String>>) -> Result<Setting<Vec<Listen>>, Failure> {
@@ -193,5 +239,8 @@ fn parse_addresses(key: &str, texts: Setting<Vec<String>>) -> Result<Setting<Vec
         .map(|text| Listen::parse(text))
         .collect::<Result<_, _>>()
         .map_err(|why| Failure::Config(format!("{key} (from {}): {why}", texts.source)))?;
-    Ok(Setting { value, source: texts.source })
+    Ok(Setting {
+        value,
+        source: texts.source,
+    })
 }

@@ -12,7 +12,7 @@ pub(crate) use address::Listen;
 pub(crate) use client::ClientSettings;
 pub(crate) use file::FileSettings;
 pub(crate) use hub::HubSettings;
-pub(crate) use plugin::{PluginSettings, default_state_dir};
+pub(crate) use plugin::PluginSettings;
 
 use std::{
     fmt,
@@ -65,6 +65,9 @@ pub(crate) struct Row {
     pub(crate) source: Source,
 }
 
+/// Reads the text of a variable.
+type Parse<T> = fn(&str) -> Result<T, String>;
+
 /// How settings are looked up: the environment and the file.
 pub(crate) struct Sources<'a> {
     /// A variable's value; an empty one counts as absent.
@@ -87,29 +90,43 @@ impl<'a> Sources<'a> {
             Some(path) => FileSettings::read(path)?,
             None => FileSettings::default(),
         };
-        Ok(Self { environment, file, path })
+        Ok(Self {
+            environment,
+            file,
+            path,
+        })
     }
 
     /// Without a file.
     pub(crate) fn only(environment: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { environment, file: FileSettings::default(), path: None }
+        Self {
+            environment,
+            file: FileSettings::default(),
+            path: None,
+        }
     }
 
     /// Picks one value: the flag's, the variable's (parsed), the file's, or the default.
     pub(crate) fn pick<T>(
         &self,
         flag: (&'static str, Option<T>),
-        variable: (&'static str, fn(&str) -> Result<T, String>),
+        variable: (&'static str, Parse<T>),
         file: Option<T>,
         default: T,
     ) -> Result<Setting<T>, Failure> {
         if let (name, Some(value)) = flag {
-            return Ok(Setting { value, source: Source::Flag(name) });
+            return Ok(Setting {
+                value,
+                source: Source::Flag(name),
+            });
         }
         let (name, parse) = variable;
         if let Some(text) = (self.environment)(name).filter(|text| !text.is_empty()) {
             let value = parse(&text).map_err(|why| Failure::Config(format!("{name}: {why}")))?;
-            return Ok(Setting { value, source: Source::Environment(name) });
+            return Ok(Setting {
+                value,
+                source: Source::Environment(name),
+            });
         }
         Ok(self.file_only(file, default))
     }
@@ -117,8 +134,14 @@ impl<'a> Sources<'a> {
     /// Picks a value that only the file can set.
     pub(crate) fn file_only<T>(&self, file: Option<T>, default: T) -> Setting<T> {
         match (file, &self.path) {
-            (Some(value), Some(path)) => Setting { value, source: Source::File(path.clone()) },
-            _ => Setting { value: default, source: Source::Default },
+            (Some(value), Some(path)) => Setting {
+                value,
+                source: Source::File(path.clone()),
+            },
+            _ => Setting {
+                value: default,
+                source: Source::Default,
+            },
         }
     }
 }
@@ -133,15 +156,24 @@ pub(crate) fn environment(name: &str) -> Option<String> {
 /// # Errors
 /// When it cannot be read, is empty, or is no token.
 pub(crate) fn read_token(setting: &Setting<Option<PathBuf>>) -> Result<Option<String>, Failure> {
-    let Some(path) = &setting.value else { return Ok(None) };
+    let Some(path) = &setting.value else {
+        return Ok(None);
+    };
     let place = || format!("token file {} (from {})", path.display(), setting.source);
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::Config(format!("{}: {error}", place())))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Failure::Config(format!("{}: {error}", place())))?;
     let token = text.trim();
     if token.is_empty() {
-        return Err(Failure::Config(format!("{}: is empty; write a token into it, e.g. `openssl rand -hex 32`", place())));
+        return Err(Failure::Config(format!(
+            "{}: is empty; write a token into it, e.g. `openssl rand -hex 32`",
+            place()
+        )));
     }
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Failure::Config(format!("{}: a token is one word of visible ASCII", place())));
+        return Err(Failure::Config(format!(
+            "{}: a token is one word of visible ASCII",
+            place()
+        )));
     }
     Ok(Some(token.to_owned()))
 }
@@ -163,7 +195,8 @@ fn parse_bool(text: &str) -> Result<bool, String> {
 }
 
 fn shown_path(path: &Option<PathBuf>) -> String {
-    path.as_ref().map_or("-".to_owned(), |path| path.display().to_string())
+    path.as_ref()
+        .map_or("-".to_owned(), |path| path.display().to_string())
 }
 
 #[cfg(test)]

@@ -35,38 +35,90 @@ impl PluginSettings {
     pub(crate) fn resolve(args: &PluginArgs, sources: &Sources<'_>) -> Result<Self, Failure> {
         let file = sources.file.plugin.clone();
         let text = |flag, typed: &Option<String>, variable, file: Option<String>, default: &str| {
-            sources.pick((flag, typed.clone()), (variable, parse_text), file, default.to_owned())
+            sources.pick(
+                (flag, typed.clone()),
+                (variable, parse_text),
+                file,
+                default.to_owned(),
+            )
         };
         let path = |flag, typed: &Option<PathBuf>, variable, file: Option<PathBuf>| {
-            sources.pick((flag, typed.clone().map(Some)), (variable, parse_path), file.map(Some), None)
+            sources.pick(
+                (flag, typed.clone().map(Some)),
+                (variable, parse_path),
+                file.map(Some),
+                None,
+            )
         };
-        let hub = text("--hub", &args.hub, "TOWLINE_HUB", file.hub, "ws://127.0.0.1:3000/ws")?;
-        let hub = Setting { value: link_form(&hub)?, source: hub.source };
+        let hub = text(
+            "--hub",
+            &args.hub,
+            "TOWLINE_HUB",
+            file.hub,
+            "ws://127.0.0.1:3000/ws",
+        )?;
+        let hub = Setting {
+            value: link_form(&hub)?,
+            source: hub.source,
+        };
         let name = text("--name", &args.name, "TOWLINE_NAME", file.name, "")?;
         validate_name(&name)?;
-        let backend = text("--backend", &args.backend, "TOWLINE_BACKEND", file.backend, "process")?;
+        let backend = text(
+            "--backend",
+            &args.backend,
+            "TOWLINE_BACKEND",
+            file.backend,
+            "process",
+        )?;
         if backend.value != "process" {
             let (value, source) = (&backend.value, &backend.source);
-            return Err(Failure::Config(format!("plugin.backend (from {source}): {value:?} is not known; use process")));
+            return Err(Failure::Config(format!(
+                "plugin.backend (from {source}): {value:?} is not known; use process"
+            )));
         }
-        let state_dir = match path("--state-dir", &args.state_dir, "TOWLINE_STATE_DIR", file.state_dir)? {
-            Setting { value: Some(value), source } => Setting { value, source },
-            _ => Setting { value: default_state_dir(sources.environment, &name.value)?, source: Source::Default },
+        let state_dir = match path(
+            "--state-dir",
+            &args.state_dir,
+            "TOWLINE_STATE_DIR",
+            file.state_dir,
+        )? {
+            Setting {
+                value: Some(value),
+                source,
+            } => Setting { value, source },
+            _ => Setting {
+                value: default_state_dir(sources.environment, &name.value)?,
+                source: Source::Default,
+            },
         };
-        let typed = (!args.labels.is_empty()).then(|| parse_labels(&args.labels)).transpose();
+        let typed = (!args.labels.is_empty())
+            .then(|| parse_labels(&args.labels))
+            .transpose();
         let typed = typed.map_err(|why| Failure::Config(format!("--label: {why}")))?;
         let split = |text: &str| parse_labels(&text.split(',').map(str::to_owned).collect::<Vec<_>>());
-        let labels = sources.pick(("--label", typed), ("TOWLINE_LABELS", split), file.labels, BTreeMap::new())?;
+        let labels = sources.pick(
+            ("--label", typed),
+            ("TOWLINE_LABELS", split),
+            file.labels,
+            BTreeMap::new(),
+        )?;
         if labels.value.len() > limits::MAX_LABELS {
             let (count, most) = (labels.value.len(), limits::MAX_LABELS);
-            return Err(Failure::Config(format!("plugin.labels: {count} labels, at most {most} are allowed")));
+            return Err(Failure::Config(format!(
+                "plugin.labels: {count} labels, at most {most} are allowed"
+            )));
         }
         Ok(Self {
             hub,
             name,
             backend,
             state_dir,
-            token_file: path("--token-file", &args.token_file, "TOWLINE_TOKEN_FILE", file.token_file)?,
+            token_file: path(
+                "--token-file",
+                &args.token_file,
+                "TOWLINE_TOKEN_FILE",
+                file.token_file,
+            )?,
             ca_file: path("--ca-file", &args.ca_file, "TOWLINE_CA_FILE", file.ca_file)?,
             labels,
         })
@@ -84,7 +136,12 @@ impl PluginSettings {
             value: shown_path(&setting.value),
             source: setting.source.clone(),
         };
-        let labels: Vec<String> = self.labels.value.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let labels: Vec<String> = self
+            .labels
+            .value
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
         vec![
             text("plugin.hub", &self.hub),
             text("plugin.name", &self.name),
@@ -98,7 +155,11 @@ impl PluginSettings {
             path("plugin.ca_file", &self.ca_file),
             Row {
                 key: "plugin.labels",
-                value: if labels.is_empty() { "-".to_owned() } else { labels.join(",") },
+                value: if labels.is_empty() {
+                    "-".to_owned()
+                } else {
+                    labels.join(",")
+                },
                 source: self.labels.source.clone(),
             },
         ]
@@ -106,11 +167,20 @@ impl PluginSettings {
 }
 
 /// $XDG_STATE_HOME/towline/NAME, else ~/.local/state/towline/NAME (XDG base directories).
-pub(crate) fn default_state_dir(environment: &dyn Fn(&str) -> Option<String>, name: &str) -> Result<PathBuf, Failure> {
-    let absolute = |variable: &str| environment(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+pub(crate) fn default_state_dir(
+    environment: &dyn Fn(&str) -> Option<String>,
+    name: &str,
+) -> Result<PathBuf, Failure> {
+    let absolute = |variable: &str| {
+        environment(variable)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     let base = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
     base.map(|base| base.join("towline").join(name)).ok_or_else(|| {
-        Failure::Config("plugin.state_dir: neither XDG_STATE_HOME nor HOME is set; give --state-dir DIR".to_owned())
+        Failure::Config(
+            "plugin.state_dir: neither XDG_STATE_HOME nor HOME is set; give --state-dir DIR".to_owned(),
+        )
     })
 }
 
@@ -119,7 +189,9 @@ fn link_form(hub: &Setting<String>) -> Result<String, Failure> {
     let url = hub.value.trim_end_matches('/');
     let wrong = || {
         let (value, source) = (&hub.value, &hub.source);
-        Failure::Config(format!("plugin.hub (from {source}): {value:?} is no link; use ws://HOST:PORT/ws or wss://"))
+        Failure::Config(format!(
+            "plugin.hub (from {source}): {value:?} is no link; use ws://HOST:PORT/ws or wss://"
+        ))
     };
     let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
     let scheme = match scheme {
@@ -157,7 +229,10 @@ fn parse_labels(texts: &[String]) -> Result<BTreeMap<String, String>, String> {
     texts
         .iter()
         .map(|text| {
-            let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or(text)?;
+            let (key, value) = text
+                .split_once('=')
+                .filter(|(key, _)| !key.is_empty())
+                .ok_or(text)?;
             Ok((key.trim().to_owned(), value.trim().to_owned()))
         })
         .collect::<Result<_, &String>>()

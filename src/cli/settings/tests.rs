@@ -8,7 +8,11 @@ fn nothing(_: &str) -> Option<String> {
 }
 
 fn with_file<'a>(text: &str, environment: &'a dyn Fn(&str) -> Option<String>) -> Sources<'a> {
-    Sources { environment, file: FileSettings::parse(text).unwrap(), path: Some(PathBuf::from("/f.yaml")) }
+    Sources {
+        environment,
+        file: FileSettings::parse(text).unwrap(),
+        path: Some(PathBuf::from("/f.yaml")),
+    }
 }
 
 fn row(rows: &[Row], key: &str) -> (String, String) {
@@ -23,14 +27,34 @@ fn flag_beats_environment_beats_file_beats_default() {
     let listen = |args: &HubArgs, sources: &Sources<'_>| {
         row(&HubSettings::resolve(args, sources).unwrap().rows(), "hub.listen")
     };
-    let flag = HubArgs { listen: vec!["127.0.0.1:1".to_owned()], ..HubArgs::default() };
+    let flag = HubArgs {
+        listen: vec!["127.0.0.1:1".to_owned()],
+        ..HubArgs::default()
+    };
     let none = HubArgs::default();
-    assert_eq!(listen(&flag, &with_file(file, &environment)), ("127.0.0.1:1".into(), "flag --listen".into()));
-    assert_eq!(listen(&none, &with_file(file, &environment)), ("127.0.0.1:2".into(), "environment TOWLINE_LISTEN".into()));
-    assert_eq!(listen(&none, &with_file(file, &nothing)), ("127.0.0.1:3".into(), "file /f.yaml".into()));
-    assert_eq!(listen(&none, &Sources::only(&nothing)), ("127.0.0.1:3000".into(), "default".into()));
-    let rows = HubSettings::resolve(&none, &with_file(file, &nothing)).unwrap().rows();
-    assert_eq!(row(&rows, "hub.create_hold"), ("20s".into(), "file /f.yaml".into()));
+    assert_eq!(
+        listen(&flag, &with_file(file, &environment)),
+        ("127.0.0.1:1".into(), "flag --listen".into())
+    );
+    assert_eq!(
+        listen(&none, &with_file(file, &environment)),
+        ("127.0.0.1:2".into(), "environment TOWLINE_LISTEN".into())
+    );
+    assert_eq!(
+        listen(&none, &with_file(file, &nothing)),
+        ("127.0.0.1:3".into(), "file /f.yaml".into())
+    );
+    assert_eq!(
+        listen(&none, &Sources::only(&nothing)),
+        ("127.0.0.1:3000".into(), "default".into())
+    );
+    let rows = HubSettings::resolve(&none, &with_file(file, &nothing))
+        .unwrap()
+        .rows();
+    assert_eq!(
+        row(&rows, "hub.create_hold"),
+        ("20s".into(), "file /f.yaml".into())
+    );
 }
 
 #[test]
@@ -46,20 +70,41 @@ fn an_unknown_key_or_a_wrong_value_is_told_with_its_line() {
 fn off_loopback_needs_a_token_or_insecure() {
     let resolve = |args: &[&str], insecure| {
         let listen = args.iter().map(|&text| text.to_owned()).collect();
-        HubSettings::resolve(&HubArgs { listen, insecure, ..HubArgs::default() }, &Sources::only(&nothing))
+        HubSettings::resolve(
+            &HubArgs {
+                listen,
+                insecure,
+                ..HubArgs::default()
+            },
+            &Sources::only(&nothing),
+        )
     };
-    let error = resolve(&["127.0.0.1:3000", "0.0.0.0:3000"], false).unwrap_err().to_string();
-    assert!(error.contains("0.0.0.0:3000") && error.contains("--token-file") && error.contains("--insecure"), "{error}");
+    let error = resolve(&["127.0.0.1:3000", "0.0.0.0:3000"], false)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("0.0.0.0:3000") && error.contains("--token-file") && error.contains("--insecure"),
+        "{error}"
+    );
     assert!(resolve(&["0.0.0.0:3000"], true).is_ok());
     assert!(resolve(&["unix:///run/t.sock", "[::1]:3000", "localhost:0"], false).is_ok());
     assert!(resolve(&[":3000"], false).is_err());
-    assert!(resolve(&["3000"], false).unwrap_err().to_string().contains("HOST:PORT"));
+    assert!(
+        resolve(&["3000"], false)
+            .unwrap_err()
+            .to_string()
+            .contains("HOST:PORT")
+    );
 }
 
 #[test]
 fn one_variable_serves_the_link_and_the_client() {
     let http = |name: &str| (name == "TOWLINE_HUB").then(|| "https://hub.example:8443/".to_owned());
-    let args = PluginArgs { name: Some("p".to_owned()), state_dir: Some("/s".into()), ..PluginArgs::default() };
+    let args = PluginArgs {
+        name: Some("p".to_owned()),
+        state_dir: Some("/s".into()),
+        ..PluginArgs::default()
+    };
     let settings = PluginSettings::resolve(&args, &Sources::only(&http)).unwrap();
     assert_eq!(settings.hub.value, "wss://hub.example:8443/ws");
     let link = |name: &str| (name == "TOWLINE_HUB").then(|| "ws://127.0.0.1:3000/ws".to_owned());
@@ -70,7 +115,11 @@ fn one_variable_serves_the_link_and_the_client() {
 #[test]
 fn a_plugin_needs_a_name_that_fits_paths_and_urls() {
     let resolve = |name: Option<&str>| {
-        let args = PluginArgs { name: name.map(str::to_owned), state_dir: Some("/s".into()), ..PluginArgs::default() };
+        let args = PluginArgs {
+            name: name.map(str::to_owned),
+            state_dir: Some("/s".into()),
+            ..PluginArgs::default()
+        };
         PluginSettings::resolve(&args, &Sources::only(&nothing)).map(|settings| settings.name.value)
     };
     assert_eq!(resolve(Some("slurm-1")).unwrap(), "slurm-1");
@@ -83,12 +132,22 @@ fn a_plugin_needs_a_name_that_fits_paths_and_urls() {
 #[test]
 fn the_state_directory_follows_xdg() {
     let at = |variables: &'static [(&str, &str)]| {
-        let environment =
-            move |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        default_state_dir(&environment, "p").ok()
+        let environment = move |name: &str| {
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        plugin::default_state_dir(&environment, "p").ok()
     };
-    assert_eq!(at(&[("XDG_STATE_HOME", "/x"), ("HOME", "/h")]), Some("/x/towline/p".into()));
-    assert_eq!(at(&[("XDG_STATE_HOME", "relative"), ("HOME", "/h")]), Some("/h/.local/state/towline/p".into()));
+    assert_eq!(
+        at(&[("XDG_STATE_HOME", "/x"), ("HOME", "/h")]),
+        Some("/x/towline/p".into())
+    );
+    assert_eq!(
+        at(&[("XDG_STATE_HOME", "relative"), ("HOME", "/h")]),
+        Some("/h/.local/state/towline/p".into())
+    );
     assert_eq!(at(&[]), None);
 }
 
@@ -100,7 +159,12 @@ fn labels_are_pairs() {
         labels: vec!["node=slurm".to_owned(), "x".to_owned()],
         ..PluginArgs::default()
     };
-    assert!(PluginSettings::resolve(&args, &Sources::only(&nothing)).unwrap_err().to_string().contains("KEY=VALUE"));
+    assert!(
+        PluginSettings::resolve(&args, &Sources::only(&nothing))
+            .unwrap_err()
+            .to_string()
+            .contains("KEY=VALUE")
+    );
 }
 
 #[test]
@@ -109,7 +173,10 @@ fn a_token_is_one_visible_word() {
     let path = dir.path().join("token");
     let read = |text: &str| {
         std::fs::write(&path, text).unwrap();
-        read_token(&Setting { value: Some(path.clone()), source: Source::Flag("--token-file") })
+        read_token(&Setting {
+            value: Some(path.clone()),
+            source: Source::Flag("--token-file"),
+        })
     };
     assert_eq!(read("abc\n").unwrap().as_deref(), Some("abc"));
     assert!(read("\n").unwrap_err().to_string().contains("is empty"));

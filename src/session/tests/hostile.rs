@@ -199,7 +199,7 @@ fn a_small_message_that_inflates_beyond_the_limit_is_refused_from_its_header() {
 
 #[test]
 fn a_packet_of_too_many_frames_is_refused() {
-    let many = Bytes::from(vec![0x0a, 0x00].repeat(crate::limits::MAX_FRAMES + 1));
+    let many = Bytes::from([0x0a, 0x00].repeat(crate::limits::MAX_FRAMES + 1));
     assert_eq!(
         decode_packet(many, 1 << 20).unwrap_err(),
         crate::wire::CodecError::TooManyFrames

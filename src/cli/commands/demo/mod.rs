@@ -35,7 +35,12 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
 }
 
 /// The show itself; whatever it says, the scene is cleared afterwards.
-async fn play(client: &Client, scene: &Scene, args: &DemoArgs, stop: &CancellationToken) -> anyhow::Result<Exit> {
+async fn play(
+    client: &Client,
+    scene: &Scene,
+    args: &DemoArgs,
+    stop: &CancellationToken,
+) -> anyhow::Result<Exit> {
     let shown = async {
         scene.ready(client).await?;
         show::pod(client).await
@@ -54,7 +59,11 @@ async fn play(client: &Client, scene: &Scene, args: &DemoArgs, stop: &Cancellati
         eprintln!("towline demo: stopping");
         return Ok(Exit::Ok);
     }
-    Ok(if succeeded == Some(true) { Exit::Ok } else { Exit::Failed })
+    Ok(if succeeded == Some(true) {
+        Exit::Ok
+    } else {
+        Exit::Failed
+    })
 }
 
 /// The usual address if it is free, else any port.
@@ -72,13 +81,23 @@ async fn free_address() -> String {
 
 /// A client of the demo's own hub: settings of the environment are for another one.
 fn client_of(scene: &Scene) -> anyhow::Result<Client> {
-    let args = ClientArgs { hub: Some(scene.hub.clone()), ..ClientArgs::default() };
+    let args = ClientArgs {
+        hub: Some(scene.hub.clone()),
+        ..ClientArgs::default()
+    };
     let nothing = |_: &str| None;
-    Ok(Client::new(&ClientSettings::resolve(&args, &Sources::only(&nothing))?)?)
+    Ok(Client::new(&ClientSettings::resolve(
+        &args,
+        &Sources::only(&nothing),
+    )?)?)
 }
 
 fn what_next(hub: &str, address: &str) -> String {
-    let option = if address == ADDRESS { String::new() } else { format!(" --hub {hub}") };
+    let option = if address == ADDRESS {
+        String::new()
+    } else {
+        format!(" --hub {hub}")
+    };
     format!(
         "
 The hub goes on at {hub}. In another terminal:

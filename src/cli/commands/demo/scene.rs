@@ -43,7 +43,10 @@ impl Scene {
         // The environment's settings are for other hubs and plugins.
         let nothing = |_: &str| None;
         let sources = Sources::only(&nothing);
-        let hub_args = HubArgs { listen: vec![address.to_owned()], ..HubArgs::default() };
+        let hub_args = HubArgs {
+            listen: vec![address.to_owned()],
+            ..HubArgs::default()
+        };
         let running = RunningHub::start(&HubSettings::resolve(&hub_args, &sources)?).await?;
         let hub = running.listeners[0].0.clone();
         let address = hub.trim_start_matches("http://").to_owned();
@@ -58,7 +61,14 @@ impl Scene {
         let stop_plugin = CancellationToken::new();
         let plugin = tokio::spawn(plugin::serve(settings, DRAIN, stop_plugin.clone()));
         eprintln!("towline demo: hub at {hub}, plugin \"demo\" dials ws://{address}/ws");
-        Ok(Self { hub, address, running, plugin, stop_plugin, files })
+        Ok(Self {
+            hub,
+            address,
+            running,
+            plugin,
+            stop_plugin,
+            files,
+        })
     }
 
     /// Waits until the hub has a plugin that can take pods.
@@ -78,9 +88,11 @@ impl Scene {
         };
         match tokio::time::timeout(READY, wait).await {
             Ok(result) => result,
-            Err(_) => {
-                Err(Failure::Unavailable(format!("no plugin ready within {} s: {reason}", READY.as_secs())).into())
-            }
+            Err(_) => Err(Failure::Unavailable(format!(
+                "no plugin ready within {} s: {reason}",
+                READY.as_secs()
+            ))
+            .into()),
         }
     }
 
@@ -100,9 +112,17 @@ impl Scene {
     async fn end_pods(&self, client: &Client) -> anyhow::Result<()> {
         let grace = Query::default().with("grace_seconds", 1);
         let pods = client.get("/api/v1/pods", &Query::default()).await?;
-        for pod in pods["items"].as_array().into_iter().flatten().filter(|pod| pod["plugin"] == "demo") {
+        for pod in pods["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|pod| pod["plugin"] == "demo")
+        {
             let text = |field: &str| pod[field].as_str().unwrap_or_default();
-            match client.delete(&pod_path(text("namespace"), text("name")), &grace).await {
+            match client
+                .delete(&pod_path(text("namespace"), text("name")), &grace)
+                .await
+            {
                 Ok(_) => {}
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error.into()),

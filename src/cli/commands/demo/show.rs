@@ -1,6 +1,6 @@
 //! What the person who runs the demo sees: the pod's events and its logs as they come, then the end.
 
-use std::io;
+use std::io::{self, Write as _};
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -24,15 +24,25 @@ pub(super) async fn pod(client: &Client) -> anyhow::Result<bool> {
     let style = Style::stdout();
     let mut manifests = Manifests::default();
     manifests.add("demo", POD)?;
-    let request = manifests.requests(&create::defaults(Some(NAMESPACE.to_owned())))?.remove(0);
+    let request = manifests
+        .requests(&create::defaults(Some(NAMESPACE.to_owned())))?
+        .remove(0);
     // Opened before the create, so that no event is missed.
     let query = Query::default().with("watch", true).with("kind", "pod");
     let events = client.lines("/api/v1/events", &query).await?;
-    say(style, &format!("posting pod {NAME} to /create, as a virtual kubelet does"))?;
-    create::create(client, &request).await.context("the plugin refused the demo's pod")?;
+    say(
+        style,
+        &format!("posting pod {NAME} to /create, as a virtual kubelet does"),
+    )?;
+    create::create(client, &request)
+        .await
+        .context("the plugin refused the demo's pod")?;
     let mut logs = JoinSet::new();
     for (index, container) in containers(&request.body).enumerate() {
-        let reader = Prefixed { prefix: style.nth(index, &format!("[{container}]")), line: Vec::new() };
+        let reader = Prefixed {
+            prefix: style.nth(index, &format!("[{container}]")),
+            line: Vec::new(),
+        };
         logs.spawn(log(client.clone(), container, reader));
     }
     let last = watch(events, &request.uid, style).await?;
@@ -55,12 +65,19 @@ pub(super) async fn pod(client: &Client) -> anyhow::Result<bool> {
 
 fn containers(body: &Value) -> impl Iterator<Item = String> {
     let spec = &body["pod"]["spec"];
-    let all = [&spec["initContainers"], &spec["containers"]].into_iter().filter_map(Value::as_array).flatten();
+    let all = [&spec["initContainers"], &spec["containers"]]
+        .into_iter()
+        .filter_map(Value::as_array)
+        .flatten();
     all.filter_map(|container| container["name"].as_str().map(str::to_owned))
 }
 
 async fn log(client: Client, container: String, mut reader: Prefixed) -> Result<(), FollowError> {
-    let options = LogOptions { container: Some(container), follow: true, ..LogOptions::default() };
+    let options = LogOptions {
+        container: Some(container),
+        follow: true,
+        ..LogOptions::default()
+    };
     let result = follow::read(&client, NAMESPACE, NAME, &options, &mut reader).await;
     reader.flush()?;
     result
@@ -70,7 +87,11 @@ async fn log(client: Client, container: String, mut reader: Prefixed) -> Result<
 async fn watch(mut events: Lines, uid: &str, style: Style) -> anyhow::Result<PodRow> {
     let mut before = String::new();
     loop {
-        let Some(mut event) = events.next().await.map_err(|error| Failure::Unavailable(error.to_string()))? else {
+        let Some(mut event) = events
+            .next()
+            .await
+            .map_err(|error| Failure::Unavailable(error.to_string()))?
+        else {
             return Err(Failure::Unavailable("the hub ended the events".to_owned()).into());
         };
         let object = event["object"].take();
@@ -95,15 +116,28 @@ async fn watch(mut events: Lines, uid: &str, style: Style) -> anyhow::Result<Pod
 
 /// `: prepare running, ticker waiting`.
 fn container_cells(pod: &Value) -> String {
-    let all = [&pod["init_containers"], &pod["containers"]].into_iter().filter_map(Value::as_array).flatten();
+    let all = [&pod["init_containers"], &pod["containers"]]
+        .into_iter()
+        .filter_map(Value::as_array)
+        .flatten();
     let words: Vec<String> = all
         .filter_map(|status| {
-            let (word, state) = status["state"].as_object()?.iter().find(|(_, state)| !state.is_null())?;
-            let exit = state["exitCode"].as_i64().map(|code| format!(" ({code})")).unwrap_or_default();
+            let (word, state) = status["state"]
+                .as_object()?
+                .iter()
+                .find(|(_, state)| !state.is_null())?;
+            let exit = state["exitCode"]
+                .as_i64()
+                .map(|code| format!(" ({code})"))
+                .unwrap_or_default();
             Some(format!("{} {word}{exit}", status["name"].as_str()?))
         })
         .collect();
-    if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) }
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", words.join(", "))
+    }
 }
 
 fn say(style: Style, text: &str) -> io::Result<()> {
@@ -115,7 +149,11 @@ fn end(pod: &PodRow, style: Style) -> io::Result<()> {
     let mut table = Table::new(&PodRow::heads(false, false));
     table.row(pod.cells(false, false, now));
     let phase = style.bold(&format!("Final phase: {}", plain(&pod.phase)));
-    Out.text(&format!("\n{}\n{}\n{phase}", container_table(pod, now).render(), table.render()))
+    Out.text(&format!(
+        "\n{}\n{}\n{phase}",
+        container_table(pod, now).render(),
+        table.render()
+    ))
 }
 
 /// Lines with the container's name before each; a line is printed when it is whole.
@@ -152,7 +190,8 @@ impl Reader for Prefixed {
     }
 
     fn say(&mut self, text: &str) {
-        eprintln!("{} ({text})", self.prefix);
+        // In one write: the other readers print too.
+        let _ = io::stderr().write_all(format!("{} ({text})\n", self.prefix).as_bytes());
     }
 }
 
@@ -167,7 +206,10 @@ mod tests {
         manifests.add("demo", POD).unwrap();
         let requests = manifests.requests(&create::defaults(None)).unwrap();
         assert_eq!(requests.len(), 1);
-        assert_eq!(containers(&requests[0].body).collect::<Vec<_>>(), ["prepare", "ticker", "watcher"]);
+        assert_eq!(
+            containers(&requests[0].body).collect::<Vec<_>>(),
+            ["prepare", "ticker", "watcher"]
+        );
         assert_eq!(requests[0].body["configmaps"].as_array().unwrap().len(), 1);
     }
 
