@@ -1,6 +1,7 @@
 //! The task of one pod: does what its machine says, until the pod was deleted.
 
 use std::{
+    ops::ControlFlow,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -109,12 +110,14 @@ impl Lifecycle {
             if deleting && self.machine.is_over() {
                 return self.forget().await;
             }
-            self.wait().await;
+            if self.wait().await.is_break() {
+                return;
+            }
         }
     }
 
-    /// Waits until something has happened, and takes it in.
-    async fn wait(&mut self) {
+    /// Waits until something has happened, and takes it in. Breaks when the backend was dropped.
+    async fn wait(&mut self) -> ControlFlow<()> {
         let wake_at = self.machine.wake_at();
         let wake = async {
             match wake_at {
@@ -132,8 +135,7 @@ impl Lifecycle {
             () = wake => {}
             changed = self.delete.changed() => {
                 if changed.is_err() {
-                    // The backend is being dropped: runs go on under their supervisors.
-                    return std::future::pending().await;
+                    return ControlFlow::Break(());
                 }
                 let asked = *self.delete.borrow_and_update();
                 if let Some(record) = asked {
@@ -142,6 +144,7 @@ impl Lifecycle {
                 }
             }
         }
+        ControlFlow::Continue(())
     }
 
     async fn act(&mut self, action: Action) {

@@ -41,9 +41,23 @@ use crate::{
 };
 
 /// Runs pods as processes of this machine. Cheap to clone.
+///
+/// When the last clone is dropped the pods go on under their supervisors, and the state directory is let go.
 #[derive(Clone)]
 pub struct ProcessBackend {
     shared: Arc<Shared>,
+    _owner: Arc<Owner>,
+}
+
+/// Ends the tasks of the pods when it is dropped: they hold the shared part too.
+struct Owner(Arc<Shared>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // Outside of the lock: what an entry holds may run code of its own.
+        let entries = std::mem::take(&mut *self.0.pods());
+        drop(entries);
+    }
 }
 
 struct Shared {
@@ -124,7 +138,11 @@ impl ProcessBackend {
                 }
             }
         }
-        Ok(Self { shared })
+        let owner = Arc::new(Owner(shared.clone()));
+        Ok(Self {
+            shared,
+            _owner: owner,
+        })
     }
 }
 
