@@ -112,10 +112,16 @@ fn surfaces(settings: &HubSettings) -> [(&[Listen], Surface); 3] {
         link: link.is_empty(),
         admin: admin.is_empty(),
     };
+    // The client verbs need both: `create` speaks REST.
+    let for_admins = Surface {
+        rest: true,
+        link: false,
+        admin: true,
+    };
     [
         (&settings.listen.value, main),
         (link, Surface::LINK),
-        (admin, Surface::ADMIN),
+        (admin, for_admins),
     ]
 }
 
