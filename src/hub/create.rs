@@ -413,13 +413,40 @@ fn next(status: &Status, failures: &mut u32) -> Next {
     }
     match status.kind() {
         Code::DeadlineExceeded | Code::Cancelled => Next::Stop,
-        _ if status.not_started => Next::Again,
         Code::Unavailable | Code::ResourceExhausted => Next::Again,
+        Code::Unknown if status.not_started => Next::Again,
         Code::Unknown => Next::Ask,
         Code::Internal | Code::DataLoss if *failures == 0 => {
             *failures += 1;
             Next::Again
         }
+        // A refusal stays one, also when the plugin says that nothing was begun.
         _ => Next::Report,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_never_repeated_though_nothing_was_begun() {
+        for code in [
+            Code::FailedPrecondition,
+            Code::InvalidArgument,
+            Code::Unimplemented,
+            Code::Aborted,
+        ] {
+            let refusal = Status::new(code, reason::BAD_POD, "no").not_started();
+            assert!(matches!(next(&refusal, &mut 0), Next::Report), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_the_plugin_could_not_take_now_is_repeated() {
+        let busy = Status::new(Code::ResourceExhausted, reason::TOO_MANY_CALLS, "");
+        assert!(matches!(next(&busy, &mut 0), Next::Again));
+        let unknown = Status::new(Code::Unknown, reason::SUBMIT_UNKNOWN, "");
+        assert!(matches!(next(&unknown, &mut 0), Next::Ask));
     }
 }
