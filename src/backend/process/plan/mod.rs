@@ -15,10 +15,7 @@ use self::facts::Facts;
 use super::machine::Kind;
 use crate::{
     code::{Code, reason},
-    interlink::{
-        self, BadKey, PodSpec, RestartPolicy, RetrievedContainer, RetrievedPodData,
-        is_label,
-    },
+    interlink::{self, BadKey, PodSpec, RestartPolicy, RetrievedContainer, RetrievedPodData, is_label},
     wire::{PodRef, Status},
 };
 
