@@ -29,7 +29,7 @@ const UID: &str = "3f0c9d0e-8f0b-4c53-9e1b-5d2f9a4b7c11";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
-struct Listener(mpsc::UnboundedSender<PodEvent>);
+struct Listener(mpsc::Sender<PodEvent>);
 
 impl Peer for Listener {
     fn request(&self, _: Request, _: CancelSignal) -> BoxFuture<Response> {
@@ -39,7 +39,7 @@ impl Peer for Listener {
         Box::pin(async { Ok(LogsEnd::default()) })
     }
     fn pod_event(&self, event: PodEvent) {
-        let _ = self.0.send(event);
+        self.0.try_send(event).unwrap();
     }
     fn event_ack(&self, _: EventAck) {}
     fn node_status(&self, _: NodeStatus) {}
@@ -63,7 +63,7 @@ impl Dialer for Once {
 /// A hub's end of the link, with the backend behind it.
 struct Hub {
     link: Connection,
-    events: mpsc::UnboundedReceiver<PodEvent>,
+    events: mpsc::Receiver<PodEvent>,
     seen: Vec<(PodEventType, PodState)>,
     node: NodeStatus,
     plugin: Option<tokio::task::JoinHandle<()>>,
@@ -92,7 +92,7 @@ impl Hub {
         let accepted = accept(ours).await.unwrap();
         let node = accepted.register.node_status.clone().unwrap();
         let features = vec![feature::FLOW_CONTROL.to_owned(), feature::EVENTS.to_owned()];
-        let (tell, events) = mpsc::unbounded_channel();
+        let (tell, events) = mpsc::channel(1000);
         let link = accepted.welcome(
             Welcome {
                 features,

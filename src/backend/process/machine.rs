@@ -14,7 +14,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+pub(crate) use super::ending::Ending;
 use super::{
+    ending::{late, put_to_rest},
     restart::{Backoff, restarts},
     spec::{Exit, RunState},
 };
@@ -115,22 +117,10 @@ impl Slot {
         matches!(self.phase, Phase::Starting | Phase::Running { .. })
     }
 
-    fn is_ended(&self) -> bool {
+    /// It will not run again.
+    pub(crate) fn is_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))
     }
-}
-
-/// Why a pod ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// Every main container has ended.
-    Done,
-    /// An init container failed and may not be repeated.
-    InitFailed(String),
-    /// `activeDeadlineSeconds` have passed.
-    Deadline(u64),
-    /// It was deleted.
-    Deleted,
 }
 
 /// What is to be done; an index says to which container.
@@ -384,51 +374,6 @@ fn stop(slot: &mut Slot, index: usize, by: Instant, left: Duration) -> Option<Ac
         slot: index,
         grace_seconds,
     })
-}
-
-/// The final state of a container that does not run when its pod ends.
-fn put_to_rest(slot: &mut Slot, why: &Ending) {
-    if slot.is_ended() {
-        return;
-    }
-    let was_between_runs = matches!(slot.phase, Phase::Backoff { .. });
-    let exit = match (slot.last.take(), why) {
-        (Some(exit), Ending::Deadline(seconds)) if was_between_runs => late(exit, *seconds),
-        (Some(exit), _) if was_between_runs => exit,
-        (last, why) => {
-            slot.last = last;
-            Exit::not_started(1, "Error", unstarted(why))
-        }
-    };
-    slot.phase = Phase::Ended(exit);
-}
-
-fn unstarted(why: &Ending) -> String {
-    match why {
-        Ending::Done => "not started: the main containers had ended".to_owned(),
-        Ending::InitFailed(said) => format!("not started: {said}"),
-        Ending::Deadline(seconds) => {
-            format!("DeadlineExceeded: not started within activeDeadlineSeconds ({seconds} s)")
-        }
-        Ending::Deleted => "not started: the pod was deleted".to_owned(),
-    }
-}
-
-/// The end of a run that was cut short by the pod's deadline: it must not look like a success.
-fn late(mut exit: Exit, seconds: u64) -> Exit {
-    let before = if exit.message.is_empty() {
-        String::new()
-    } else {
-        format!("; {}", exit.message)
-    };
-    exit.message = format!(
-        "DeadlineExceeded: the pod was active longer than activeDeadlineSeconds ({seconds} s){before}"
-    );
-    exit.reason = "DeadlineExceeded".to_owned();
-    if exit.exit_code == 0 {
-        exit.exit_code = 143;
-    }
-    exit
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! handler) and `machine::Machine` (the life of a pod).
 
 mod config;
+mod ending;
+mod handler;
 mod lifecycle;
 pub mod log;
 mod machine;
@@ -22,7 +24,6 @@ use std::{
     collections::HashMap,
     io,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::SystemTime,
 };
 
 use tokio::sync::watch;
@@ -36,8 +37,8 @@ use self::{
 };
 use crate::{
     code::{Code, reason},
-    plugin::{Create, Created, Delete, Deleted, Events, Handler, LogRequest, LogSink, Which},
-    wire::{LogsEnd, NodeStatus, PodEventType, PodRef, PodState, Status, container_state::State},
+    plugin::{Created, Deleted, Events},
+    wire::{PodEventType, PodRef, PodState, Status},
 };
 
 /// Runs pods as processes of this machine. Cheap to clone.
@@ -280,105 +281,5 @@ async fn finish<T: Send + 'static>(
             reason::PLUGIN_ERROR,
             format!("the call failed: {error}"),
         )),
-    }
-}
-
-impl Handler for ProcessBackend {
-    async fn create(&self, create: Create) -> Result<Created, Status> {
-        let shared = &self.shared;
-        if let Some(answer) = shared.existing(&create.pod.uid) {
-            return answer;
-        }
-        let plan = Plan::read(&create.pod, &create.payload, &shared.site)?;
-        if let (Err(why), Some((container, mount))) = (&shared.capabilities.mounts, plan.first_mount()) {
-            return Err(plan::bad_pod(format!(
-                "container {}: volume {} cannot be mounted at {}: {why}. Without mounts, leave volumeMounts out and \
-                 read the volume under $TOWLINE_VOLUMES/{}",
-                container.name, mount.volume, mount.path, mount.volume
-            )));
-        }
-        finish(shared.clone().create(create.pod, create.payload, plan)).await
-    }
-
-    async fn delete(&self, delete: Delete) -> Result<Deleted, Status> {
-        finish(self.shared.clone().delete(delete.pod, delete.grace_seconds)).await
-    }
-
-    async fn status(&self, which: Which) -> Result<Vec<PodState>, Status> {
-        let pods = self.shared.pods();
-        Ok(match which {
-            Which::All => pods.values().map(|entry| entry.state.borrow().clone()).collect(),
-            Which::Pods(asked) => asked
-                .iter()
-                .map(|pod| match pods.get(&pod.uid) {
-                    Some(entry) => entry.state.borrow().clone(),
-                    None => state::absent(pod, SystemTime::now()),
-                })
-                .collect(),
-        })
-    }
-
-    async fn logs(&self, mut request: LogRequest, sink: LogSink) -> Result<LogsEnd, Status> {
-        let found = {
-            let pods = self.shared.pods();
-            pods.get(&request.pod.uid)
-                .map(|entry| (entry.plan.clone(), entry.state.clone()))
-        };
-        let Some((plan, state)) = found else {
-            let text = format!("pod {} is not known here", request.pod);
-            return Err(Status::new(Code::NotFound, reason::POD_NOT_FOUND, text));
-        };
-        let container = plan.log_of(&request.container)?.to_owned();
-        let dir = store::container_dir(&self.shared.store.pod_dir(&plan.pod.uid), &container);
-        request.container.clone_from(&container);
-        let may_start = move || {
-            let state = state.borrow();
-            let mut all = state.init_containers.iter().chain(&state.containers);
-            all.find(|told| told.name == container)
-                .is_some_and(|told| !matches!(told.state, Some(State::Terminated(_))))
-        };
-        log::stream(&dir, &request, may_start, sink).await
-    }
-
-    async fn node(&self) -> NodeStatus {
-        let config = &self.shared.config;
-        let reason = if !config.program.is_file() {
-            format!(
-                "the supervisor program {} is missing; start the plugin again",
-                config.program.display()
-            )
-        } else if !self.shared.site.pods.is_dir() {
-            format!("the state directory {} has gone", config.state_dir.display())
-        } else {
-            String::new()
-        };
-        NodeStatus {
-            ready: reason.is_empty(),
-            reason,
-            cpu: format!("{}m", config.cpu_millis),
-            memory: if config.memory == 0 {
-                String::new()
-            } else {
-                format!("{}Ki", config.memory >> 10)
-            },
-            pods: config.pods.to_string(),
-            accelerators: None,
-            taints: None,
-        }
-    }
-
-    fn attach(&self, events: Events) {
-        if self.shared.events.set(events).is_err() {
-            return;
-        }
-        let states: Vec<_> = self
-            .shared
-            .pods()
-            .values()
-            .map(|entry| entry.state.borrow().clone())
-            .collect();
-        for state in states {
-            self.shared.push(PodEventType::Updated, state);
-        }
     }
 }
