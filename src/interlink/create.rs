@@ -125,29 +125,39 @@ impl PodCreateRequests {
     pub fn retrieve(&self) -> RetrievedPodData {
         let spec = self.pod.spec();
         let containers = spec.init_containers.iter().chain(&spec.containers);
+        // A volume that nobody mounts travels with the first container: a backend may offer it in another way.
+        let mounted = |name: &str| {
+            containers
+                .clone()
+                .any(|c| c.volume_mounts.iter().any(|m| m.name == name))
+        };
+        let unmounted: Vec<&str> = spec
+            .volumes
+            .iter()
+            .map(|volume| volume.name.as_str())
+            .filter(|name| !mounted(name))
+            .collect();
         RetrievedPodData {
             pod: self.pod.clone(),
             container: containers
-                .map(|container| self.retrieve_container(container))
+                .enumerate()
+                .map(|(n, container)| {
+                    self.retrieve_container(container, if n == 0 { &unmounted } else { &[] })
+                })
                 .collect(),
             job_config: no_job_config(),
             job_script: String::new(),
         }
     }
 
-    fn retrieve_container(&self, container: &Container) -> RetrievedContainer {
+    fn retrieve_container(&self, container: &Container, unmounted: &[&str]) -> RetrievedContainer {
         let mut out = RetrievedContainer {
             name: container.name.clone(),
             ..Default::default()
         };
-        for mount in &container.volume_mounts {
-            let Some(volume) = self
-                .pod
-                .spec()
-                .volumes
-                .iter()
-                .find(|volume| volume.name == mount.name)
-            else {
+        let mounts = container.volume_mounts.iter().map(|mount| mount.name.as_str());
+        for name in mounts.chain(unmounted.iter().copied()) {
+            let Some(volume) = self.pod.spec().volumes.iter().find(|volume| volume.name == name) else {
                 continue;
             };
             match &volume.source {
@@ -257,6 +267,35 @@ mod tests {
         let expected: Value =
             serde_json::from_slice(include_bytes!("../../tests/payloads/create.plugin.json")).unwrap();
         assert_eq!(serde_json::to_value(request().retrieve()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_volume_that_nobody_mounts_travels_with_the_first_container() {
+        let body = json!({
+            "pod": {
+                "metadata": {"name": "n", "namespace": "ns", "uid": "3f0c9d0e-8f0b-4c53-9e1b-5d2f9a4b7c11"},
+                "spec": {
+                    "initContainers": [{"name": "prepare"}],
+                    "containers": [{"name": "main"}],
+                    "volumes": [
+                        {"name": "settings", "configMap": {"name": "cm"}},
+                        {"name": "keys", "secret": {"secretName": "s"}},
+                    ],
+                },
+            },
+            "configmaps": [{"metadata": {"name": "cm"}, "data": {"a": "b"}}],
+            "secrets": [{"metadata": {"name": "s"}, "data": {}}],
+        });
+        let request: PodCreateRequests = serde_json::from_value(body).unwrap();
+        let containers = request.retrieve().container;
+        assert_eq!(
+            (containers[0].config_maps.len(), containers[0].secrets.len()),
+            (1, 1)
+        );
+        assert_eq!(
+            (containers[1].config_maps.len(), containers[1].secrets.len()),
+            (0, 0)
+        );
     }
 
     #[test]
