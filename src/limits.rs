@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Largest WebSocket message after inflation, both ways, in bytes. A pod with ConfigMaps passes 1 MiB.
 /// The caller pays: an oversized call fails locally with MESSAGE_TOO_LARGE.
 pub const MAX_MESSAGE: usize = 16 << 20;
+/// The least that a peer may declare as its largest message, in bytes: the largest chunk must fit. The peer pays: it
+/// is refused at Register, with a text that says so, instead of dying of the first large message.
+pub const MIN_MESSAGE: usize = 128 << 10;
 /// Usual size of a log chunk, in bytes: control frames get through on slow uplinks.
 pub const LOG_CHUNK: usize = 32 << 10;
 /// Largest log or data chunk, in bytes. The sender pays: FLOW_VIOLATION ends its stream.

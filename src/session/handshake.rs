@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Config, Event, Session, State};
 use crate::{
     code::CloseCode,
+    limits,
     wire::{GoAway, Register, Side, StreamId, Welcome, frame::Body},
 };
 
@@ -24,6 +25,13 @@ impl Session {
 
     pub(super) fn handle_register(&mut self, register: Register) {
         self.peer_limits = register.limits.unwrap_or_default().or_defaults();
+        let declared = self.peer_limits.max_message_bytes;
+        if declared < limits::MIN_MESSAGE as u64 {
+            let least = limits::MIN_MESSAGE;
+            let text =
+                format!("limits.max_message_bytes is {declared}; a peer must take at least {least} bytes");
+            return self.refuse(CloseCode::VIOLATION, &text, limits::SLOW_RETRY);
+        }
         self.state = State::Deciding;
         self.events.push_back(Event::Register(register));
     }

@@ -71,6 +71,21 @@ fn a_refused_peer_hears_why_and_when_to_come_back() {
 }
 
 #[test]
+fn a_peer_that_cannot_take_a_chunk_is_refused_with_the_reason() {
+    let config = Config {
+        max_message: limits::MIN_MESSAGE - 1,
+        ..Config::default()
+    };
+    let mut pair = Pair::unregistered(config);
+    pair.settle();
+    assert!(
+        matches!(&pair.plugin_events[..], [Event::GoAway { code: CloseCode::VIOLATION, reason, .. }]
+        if reason.contains("max_message_bytes is 131071"))
+    );
+    assert_eq!(pair.hub.state(), State::Closed);
+}
+
+#[test]
 fn a_handshake_that_does_not_come_ends_the_link() {
     let mut pair = Pair::unregistered(Config::default());
     pair.up = false;

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use super::pair::{Pair, chunk, create_request, follow, status_request};
 use crate::{
     code::{CloseCode, Code, reason},
+    limits,
     session::{Config, Event, Session, State},
     wire::{
         CancelStream, Credit, Frame, GoAway, Ping, Response, StreamId, codec::encode_frame, decode_packet,
@@ -159,7 +160,7 @@ fn a_log_without_enough_credit_for_one_chunk_is_refused() {
 fn garbage_and_giants_close_with_the_fitting_code() {
     let mut pair = Pair::with(
         Config {
-            max_message: 1_000,
+            max_message: limits::MIN_MESSAGE,
             ..Config::default()
         },
         &[],
@@ -173,7 +174,8 @@ fn garbage_and_giants_close_with_the_fitting_code() {
             ..
         })
     ));
-    pair.plugin.handle_packet(vec![0; 1_001].into(), pair.now);
+    pair.plugin
+        .handle_packet(vec![0; limits::MIN_MESSAGE + 1].into(), pair.now);
     assert!(matches!(
         pair.plugin.poll_event(),
         Some(Event::Closed {
@@ -199,7 +201,7 @@ fn a_small_message_that_inflates_beyond_the_limit_is_refused_from_its_header() {
 
 #[test]
 fn a_packet_of_too_many_frames_is_refused() {
-    let many = Bytes::from([0x0a, 0x00].repeat(crate::limits::MAX_FRAMES + 1));
+    let many = Bytes::from([0x0a, 0x00].repeat(limits::MAX_FRAMES + 1));
     assert_eq!(
         decode_packet(many, 1 << 20).unwrap_err(),
         crate::wire::CodecError::TooManyFrames
