@@ -107,11 +107,7 @@ impl<T: Transport> Driver<T> {
             let read = self.read(cx);
             let more = match read {
                 Ok(more) => more,
-                Err(ended) => {
-                    let (events, _) = self.collect(|inner| inner.session.handle_lost());
-                    let _ = self.tell(events);
-                    return Poll::Ready(Round::Lost(ended));
-                }
+                Err(ended) => return Poll::Ready(Round::Lost(ended)),
             };
             let (events, state) = self.collect(|_| ());
             if let Some((code, reason)) = self.tell(events) {
@@ -147,7 +143,7 @@ impl<T: Transport> Driver<T> {
                         code: CloseCode::ABNORMAL,
                         reason: "the peer ended the connection".into(),
                         by_peer: true,
-                        retry_after: self.retry_after,
+                        retry_after: Duration::ZERO,
                     });
                 }
                 Poll::Ready(Some(Err(error))) => return Err(broken(&error)),
@@ -166,7 +162,7 @@ impl<T: Transport> Driver<T> {
                         code: CloseCode(code),
                         reason,
                         by_peer: true,
-                        retry_after: self.retry_after,
+                        retry_after: Duration::ZERO,
                     });
                 }
             }
@@ -396,12 +392,15 @@ impl<T: Transport> Driver<T> {
         let _ = tokio::time::timeout(CLOSE_GRACE, close).await;
     }
 
-    fn finish(&mut self, ended: Ended) {
+    fn finish(&mut self, mut ended: Ended) {
         let (events, _) = self.collect(|inner| inner.session.handle_lost());
         let _ = self.tell(events);
+        if ended.by_peer {
+            // Known only now when GoAway and the close came in one read.
+            ended.retry_after = self.retry_after;
+        }
         self.over.cancel();
         let mut inner = self.shared.lock();
-        inner.ended = Some(ended.clone());
         for (_, running) in inner.running.drain() {
             if let Some(waker) = running.writer {
                 waker.wake();

@@ -134,8 +134,8 @@ impl Connection {
     fn send(&self, command: impl FnOnce(&mut Session)) -> bool {
         self.shared.with(|inner| {
             command(&mut inner.session);
-            inner.ended.is_none()
-        })
+        });
+        self.shared.end.borrow().is_none()
     }
 
     /// Waits for the end. Cancel safe; may be called many times.

@@ -32,7 +32,6 @@ pub(super) struct Inner {
     pub(super) pending: HashMap<StreamId, Pending>,
     /// Calls of the peer.
     pub(super) running: HashMap<StreamId, Running>,
-    pub(super) ended: Option<Ended>,
 }
 
 /// Who waits for a call of this side.
@@ -65,7 +64,6 @@ impl Shared {
                 session,
                 pending: HashMap::new(),
                 running: HashMap::new(),
-                ended: None,
             }),
             task: AtomicWaker::new(),
             end: watch::Sender::new(None),

@@ -16,7 +16,7 @@ use crate::{
     connection::{self, Connection, HandshakeError, Peer},
     interlink, limits,
     transport::Transport,
-    wire::{EventAck, Limits, Outbox, Register, Role, Welcome, feature},
+    wire::{EventAck, Outbox, Register, Role, Welcome, feature},
 };
 
 /// Longest type, software, instance and label text, in bytes.
@@ -228,26 +228,16 @@ fn welcome(features: Vec<String>, applied: &EventAck) -> Welcome {
     Welcome {
         session: uuid::Uuid::new_v4().to_string(),
         features,
-        limits: Some(Limits {
-            max_message_bytes: limits::MAX_MESSAGE as u64,
-            max_calls: limits::MAX_CALLS,
-            max_log_streams: limits::MAX_LOG_STREAMS,
-            max_unacked_events: limits::MAX_UNACKED_EVENTS,
-        }),
-        ping_ms: millis(limits::PING_INTERVAL),
-        idle_ms: millis(limits::IDLE_TIMEOUT),
         applied: Some(*applied),
         hub_version: concat!("towline/", env!("CARGO_PKG_VERSION")).into(),
+        // Limits and timers are the session's to tell.
+        ..Welcome::default()
     }
 }
 
 /// The hub does not have what the plugin believes it has.
 fn is_behind(outbox: &Outbox, applied: &EventAck) -> bool {
     applied.epoch != outbox.epoch || outbox.acked_seq > applied.seq
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn log_handshake(identity: &Identity, error: &HandshakeError) {

@@ -36,7 +36,7 @@ use crate::{
     code::CloseCode,
     connection::{self, Connection, Ended},
     limits,
-    wire::{Limits, NodeStatus, Register, Role, Welcome, feature},
+    wire::{NodeStatus, Register, Role, Welcome, feature},
 };
 
 /// What a close may take beyond the grace before the link is dropped.
@@ -331,12 +331,8 @@ impl<H: Handler> Plugin<H> {
             r#type: self.config.kind.clone(),
             software: self.config.software.clone(),
             features,
-            limits: Some(Limits {
-                max_message_bytes: limits::MAX_MESSAGE as u64,
-                max_calls: limits::MAX_CALLS,
-                max_log_streams: limits::MAX_LOG_STREAMS,
-                max_unacked_events: limits::MAX_UNACKED_EVENTS,
-            }),
+            // Filled in by the session, which keeps them.
+            limits: None,
             outbox: events.then(|| outbox.describe()),
             jobs_epoch: self.config.jobs_epoch,
             labels: self.config.labels.clone().into_iter().collect(),
