@@ -102,11 +102,13 @@ struct Ends {
     away: mpsc::UnboundedReceiver<CloseCode>,
     /// Faults of what the hub receives.
     faults: Faults,
+    /// Faults of what the plugin receives.
+    down: Faults,
 }
 
 async fn connect(total: u64) -> Ends {
     let (hub_end, plugin_end) = memory::pair(limits::MAX_MESSAGE);
-    let faults = plugin_end.faults();
+    let (faults, down) = (plugin_end.faults(), hub_end.faults());
     let (told, cancelled) = mpsc::unbounded_channel();
     let (gone, away) = mpsc::unbounded_channel();
     let fake = || {
@@ -148,6 +150,7 @@ async fn connect(total: u64) -> Ends {
         cancelled,
         away,
         faults,
+        down,
     }
 }
 
@@ -341,6 +344,26 @@ async fn a_drained_hub_lets_calls_finish_and_tells_the_plugin_when_to_come_back(
         reason::DRAINING
     );
     assert_eq!(call.await.unwrap().unwrap_err().kind(), Code::DeadlineExceeded);
+    let ended = ends.plugin.ended().await;
+    assert_eq!(
+        (ended.code, ended.by_peer, ended.retry_after),
+        (CloseCode::DRAIN, true, Duration::from_secs(4))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wish_for_the_next_dial_is_kept_when_goaway_and_close_come_together() {
+    let ends = connect(0).await;
+    ends.down.hold();
+    ends.hub.drain(
+        CloseCode::DRAIN,
+        "restart",
+        limits::DRAIN_GRACE,
+        Duration::from_secs(4),
+    );
+    // Both are on their way, well within the two seconds that the hub waits for the plugin's close.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    ends.down.release();
     let ended = ends.plugin.ended().await;
     assert_eq!(
         (ended.code, ended.by_peer, ended.retry_after),
