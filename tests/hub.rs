@@ -3,6 +3,8 @@
 
 #[path = "hub/fake.rs"]
 mod fake;
+#[path = "fakes/mod.rs"]
+mod fakes;
 
 #[path = "hub/creates.rs"]
 mod creates;
@@ -12,5 +14,17 @@ mod deletes;
 mod links;
 #[path = "hub/logs.rs"]
 mod logs;
+#[path = "hub/many.rs"]
+mod many;
+#[path = "hub/places.rs"]
+mod places;
+#[path = "hub/reads.rs"]
+mod reads;
+#[path = "hub/relay.rs"]
+mod relay;
+#[path = "hub/retries.rs"]
+mod retries;
 #[path = "hub/states.rs"]
 mod states;
+#[path = "hub/takeovers.rs"]
+mod takeovers;

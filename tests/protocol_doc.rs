@@ -2,10 +2,14 @@
 
 use bytes::BytesMut;
 use towline::wire::{
-    CreatePod, CreateResult, LogChunk, LogOptions, LogPosition, LogsEnd, NodeStatus, Outbox, Ping, PodEvent,
-    PodEventType, PodRef, PodState, Pong, Presence, Register, Request, Response, Role, StreamId, StreamLogs,
-    Welcome, decode_packet, encode_frame, frame::Body, request::Op, response,
+    CreatePod, LogOptions, NodeStatus, Ping, PodEvent, PodEventType, PodRef, PodState, Pong, Presence,
+    Register, Request, Role, StreamId, StreamLogs, Welcome, decode_packet, encode_frame, frame::Body,
+    request::Op, response,
 };
+
+#[path = "fakes/say.rs"]
+#[allow(dead_code)] // most of it is for other tests
+mod say;
 
 /// Who sends, what it is for people, and the frame.
 type Step = (&'static str, &'static str, u32, Body);
@@ -21,12 +25,7 @@ fn exchange() -> Vec<Step> {
         instance: "i1".into(),
         r#type: "process".into(),
         features: vec!["flow_control".into(), "events".into()],
-        outbox: Some(Outbox {
-            epoch: 7,
-            oldest_seq: 1,
-            next_seq: 1,
-            acked_seq: 0,
-        }),
+        outbox: Some(say::fresh_outbox(7)),
         node_status: Some(NodeStatus {
             ready: true,
             cpu: "4".into(),
@@ -50,13 +49,6 @@ fn exchange() -> Vec<Step> {
         op: Some(Op::CreatePod(CreatePod {
             pod: Some(pod()),
             payload: "{}".into(),
-        })),
-        ..Default::default()
-    };
-    let created = Response {
-        result: Some(response::Result::CreatePod(CreateResult {
-            job_id: "428817".into(),
-            existed: false,
         })),
         ..Default::default()
     };
@@ -85,26 +77,17 @@ fn exchange() -> Vec<Step> {
         timeout_ms: 30_000,
         ..Default::default()
     };
-    let position = |offset| Some(LogPosition { epoch: 1, offset });
-    let chunk = |offset, data: &'static str| LogChunk {
-        at: position(offset),
-        next_offset: offset + data.len() as u64,
-        data: data.into(),
-        ..Default::default()
-    };
-    let ended = Response {
-        result: Some(response::Result::LogsEnd(LogsEnd {
-            next: position(6),
-            eof: true,
-            reset: false,
-        })),
-        ..Default::default()
-    };
+    let ended = say::good(response::Result::LogsEnd(say::logs_end(1, 6)));
     vec![
         ("P", "Register", 0, Body::Register(register)),
         ("H", "Welcome", 0, Body::Welcome(welcome)),
         ("H", "Request: CreatePod", 2, Body::Request(create)),
-        ("P", "Response: CreateResult", 2, Body::Response(created)),
+        (
+            "P",
+            "Response: CreateResult",
+            2,
+            Body::Response(say::created("428817", false)),
+        ),
         ("P", "PodEvent: CREATED, seq 1", 0, Body::PodEvent(event)),
         ("H", "EventAck", 0, Body::EventAck(ack)),
         (
@@ -117,13 +100,13 @@ fn exchange() -> Vec<Step> {
             "P",
             "LogChunk: empty, the open acknowledgement",
             4,
-            Body::LogChunk(chunk(0, "")),
+            Body::LogChunk(say::chunk(1, 0, "")),
         ),
         (
             "P",
             "LogChunk: \"hello\\n\"",
             4,
-            Body::LogChunk(chunk(0, "hello\n")),
+            Body::LogChunk(say::chunk(1, 0, "hello\n")),
         ),
         ("P", "Response: LogsEnd, eof", 4, Body::Response(ended)),
         ("H", "Ping", 0, Body::Ping(Ping { id: 1 })),

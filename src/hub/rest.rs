@@ -116,7 +116,10 @@ impl Hub {
                 }
                 let state = entry.state.as_ref();
                 match &entry.lost {
-                    Some(why) => complete(pod, &lost(pod, state, why, at)),
+                    Some(why) => complete(
+                        pod,
+                        &lost(pod, state, why, entry.observed_at.map_or(at, Timestamp::from)),
+                    ),
                     None => complete(pod, state?),
                 }
             };

@@ -1,21 +1,25 @@
 //! Deletes: confirmed, kept, refused.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use tokio::time::{Instant, sleep};
 use towline::{
-    code::Code,
+    code::{Code, reason},
+    connection::Config,
     hub::{DeleteWhenOffline, Hub, HubConfig},
+    interlink::Pod,
+    wire::{Status, request::Op},
 };
 
-use crate::fake::{Site, connect, create, delete, hub, metric, until};
+use crate::fake::{
+    Site, connect, connect_with, create, created, delete, delete_at, hub, metric, pod, registration, until,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_delete_for_an_absent_plugin_is_kept_and_replayed() {
     let (hub, site) = (hub(), Arc::new(Site::default()));
     let mut link = connect(&hub, &site).await;
-    let creating = create(&hub);
-    link.next().await.created("job-1");
-    creating.await.unwrap().unwrap();
+    created(&hub, &mut link).await;
     link.cut().await;
     delete(&hub).await.unwrap().unwrap();
     assert_eq!(metric(&hub, "towline_deletes_pending"), "1");
@@ -48,4 +52,95 @@ async fn a_hub_that_keeps_no_deletes_refuses_them() {
     connect(&hub, &site).await.cut().await;
     assert_eq!(delete(&hub).await.unwrap().unwrap_err().kind(), Code::Unavailable);
     assert_eq!(metric(&hub, "towline_deletes_pending"), "0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_that_is_too_busy_for_a_delete_gets_it_again() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let mut link = connect(&hub, &site).await;
+    created(&hub, &mut link).await;
+    let deleting = delete(&hub);
+    let busy = Status::new(Code::ResourceExhausted, reason::TOO_MANY_CALLS, "busy");
+    link.next().await.fail(busy);
+    deleting.await.unwrap().unwrap();
+    link.next().await.deleted();
+    until("replayed", || metric(&hub, "towline_deletes_pending") == "0").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_delete_that_is_refused_is_given_up() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    connect(&hub, &site).await.cut().await;
+    delete(&hub).await.unwrap().unwrap();
+    let mut link = connect(&hub, &site).await;
+    let refusal = Status::new(Code::PermissionDenied, "", "not yours");
+    link.next().await.fail(refusal);
+    until("given up", || metric(&hub, "towline_deletes_pending") == "0").await;
+    sleep(Duration::from_secs(60)).await;
+    assert!(link.asked.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_delete_is_told_and_the_pod_may_be_created_again() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let mut link = connect(&hub, &site).await;
+    // Past the first read: until then a delete is kept.
+    sleep(Duration::from_secs(1)).await;
+    let deleting = delete(&hub);
+    let refusal = Status::new(Code::PermissionDenied, "", "not yours");
+    link.next().await.fail(refusal);
+    assert_eq!(deleting.await.unwrap().unwrap_err().message, "not yours");
+    let creating = create(&hub);
+    link.next().await.created("job-1");
+    creating.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_the_plugin_does_not_have_counts_as_deleted() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let mut link = connect(&hub, &site).await;
+    created(&hub, &mut link).await;
+    let deleting = delete(&hub);
+    let absent = Status::new(Code::NotFound, reason::POD_NOT_FOUND, "never heard of it");
+    link.next().await.fail(absent);
+    deleting.await.unwrap().unwrap();
+    assert!(hub.pods().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_is_too_large_goes_without_the_pod() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let small = Config {
+        max_message: 128 << 10,
+        ..Config::default()
+    };
+    let mut link = connect_with(&hub, &site, registration("one"), small)
+        .await
+        .unwrap();
+    created(&hub, &mut link).await;
+    let mut large = serde_json::to_value(pod()).unwrap();
+    large["metadata"]["annotations"] = serde_json::json!({"blob": "x".repeat(200_000)});
+    let deleting = delete_at(&hub, Some("p"), Pod::from_value(large).unwrap());
+    let asked = link.next().await;
+    let Some(Op::DeletePod(sent)) = &asked.request.op else {
+        panic!("{:?}", asked.request.op)
+    };
+    assert!(sent.pod_json.is_empty());
+    asked.deleted();
+    deleting.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletes_that_hang_do_not_make_states_stale() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    connect(&hub, &site).await.cut().await;
+    delete(&hub).await.unwrap().unwrap();
+    let mut with = registration("one");
+    with.features = vec!["flow_control".into()];
+    with.outbox = None;
+    let mut link = crate::fake::connect_as(&hub, &site, with).await;
+    let _unanswered = link.next().await;
+    let (before, began) = (site.reads(), Instant::now());
+    until("polled", || site.reads() > before).await;
+    assert!(began.elapsed() <= Duration::from_secs(11));
 }

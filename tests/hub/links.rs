@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 use towline::{
     code::{CloseCode, Code},
-    connection::{HandshakeError, register},
+    connection::{Config, HandshakeError, register},
     hub::Identity,
     transport::memory::pair,
-    wire::{PodEvent, Register},
+    wire::{NodeStatus, PodEvent, Register},
 };
 
-use crate::fake::{Site, connect, connect_as, hub, metric, registration, running, until};
+use crate::fake::{Site, connect, connect_as, connect_with, hub, metric, registration, running, until};
 
 async fn refusal(with: Register, identity: Identity) -> (CloseCode, String) {
     let (ours, theirs) = pair(16 << 20);
@@ -131,4 +131,72 @@ async fn a_draining_hub_says_go_away_and_takes_no_new_link() {
     hub.drain(Duration::from_secs(8)).await;
     assert_eq!(link.connection.ended().await.code, CloseCode::DRAIN);
     assert!(!hub.checks()[0].ok);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_that_comes_back_not_ready_after_long_has_no_grace_left() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    connect(&hub, &site).await.cut().await;
+    sleep(Duration::from_secs(3600)).await;
+    assert!(hub.ping(Some("p")).is_err());
+    let mut sick = registration("two");
+    sick.node_status = Some(NodeStatus {
+        reason: "no scheduler".into(),
+        ..NodeStatus::default()
+    });
+    let _link = connect_as(&hub, &site, sick).await;
+    let status = hub.ping(Some("p")).unwrap_err();
+    assert_eq!(status.message, "plugin p: no scheduler");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_that_falls_ill_has_the_grace_too() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let link = connect(&hub, &site).await;
+    link.connection.send_node_status(NodeStatus {
+        reason: "no scheduler".into(),
+        ..NodeStatus::default()
+    });
+    until("told", || !hub.plugins()[0].ready).await;
+    sleep(Duration::from_secs(58)).await;
+    assert_eq!(hub.ping(None).unwrap().resources.unwrap().cpu, "4");
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(hub.ping(None).unwrap_err().message, "plugin p: no scheduler");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_that_takes_small_messages_only_is_warned_about() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let small = |max_message| Config {
+        max_message,
+        ..Config::default()
+    };
+    let warned = "towline_plugin_small_messages_total";
+    let _usual = connect_with(&hub, &site, registration("one"), small(1 << 20))
+        .await
+        .unwrap();
+    assert_eq!(metric(&hub, warned), "0");
+    let _small = connect_with(&hub, &site, registration("two"), small(512 << 10))
+        .await
+        .unwrap();
+    assert_eq!(metric(&hub, warned), "1");
+    let refused = connect_with(&hub, &site, registration("three"), small(64 << 10)).await;
+    assert!(matches!(
+        refused,
+        Err(HandshakeError::Refused {
+            code: CloseCode::VIOLATION,
+            ..
+        })
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_is_refused_with_the_way_to_watch() {
+    let observer = Register {
+        role: towline::wire::Role::Observer.into(),
+        ..registration("one")
+    };
+    let (code, text) = refusal(observer, anyone()).await;
+    assert_eq!(code, CloseCode::VIOLATION);
+    assert!(text.contains("/api/v1/events"), "{text}");
 }

@@ -4,14 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 use towline::{
-    code::Code,
+    code::{Code, reason},
     hub::{Hub, LogQuery, LogViewer},
-    wire::{LogOptions, PodRef, Status},
+    wire::{LogOptions, PodRef, Register, Status},
 };
 
-use crate::fake::{Site, UID, connect, hub, meta, metric, until};
+use crate::fake::{Site, UID, connect, connect_as, hub, meta, metric, registration, until};
 
 async fn open(hub: &Arc<Hub>, options: LogOptions) -> Result<LogViewer, Status> {
+    open_at(hub, "p", options).await
+}
+
+async fn open_at(hub: &Arc<Hub>, plugin: &str, options: LogOptions) -> Result<LogViewer, Status> {
     let pod = PodRef::new(UID, "default", "demo");
     let query = LogQuery {
         pod,
@@ -20,7 +24,7 @@ async fn open(hub: &Arc<Hub>, options: LogOptions) -> Result<LogViewer, Status> 
         start: None,
         meta: meta(),
     };
-    hub.logs(Some("p"), query).await
+    hub.logs(Some(plugin), query).await
 }
 
 fn follow() -> LogOptions {
@@ -164,4 +168,49 @@ async fn a_log_of_an_absent_plugin_is_refused_at_once() {
     let (hub, site) = (hub(), Arc::new(Site::default()));
     connect(&hub, &site).await.cut().await;
     assert_eq!(open(&hub, follow()).await.unwrap_err().kind(), Code::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_logs_than_a_plugin_takes_are_refused_and_one_that_closes_makes_room() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let _link = connect(&hub, &site).await;
+    ready(&hub).await;
+    let mut viewers = Vec::new();
+    for _ in 0..64 {
+        viewers.push(open(&hub, follow()).await.unwrap());
+    }
+    let status = open(&hub, follow()).await.unwrap_err();
+    assert_eq!(
+        (status.kind(), status.reason.as_str()),
+        (Code::ResourceExhausted, reason::TOO_MANY_STREAMS)
+    );
+    viewers.pop();
+    until("cancelled", || metric(&hub, "towline_log_streams_open") == "63").await;
+    sleep(Duration::from_secs(1)).await;
+    viewers.push(open(&hub, follow()).await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hub_holds_logs_for_its_budget_and_refuses_more() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let (mut links, mut viewers) = (Vec::new(), Vec::new());
+    for n in 0..9 {
+        let plugin = format!("p{n}");
+        let with = Register {
+            plugin: plugin.clone(),
+            ..registration("one")
+        };
+        links.push(connect_as(&hub, &site, with).await);
+        sleep(Duration::from_secs(1)).await;
+        for _ in 0..64 {
+            match open_at(&hub, &plugin, follow()).await {
+                Ok(viewer) => viewers.push(viewer),
+                Err(status) => assert_eq!(status.reason, reason::TOO_MANY_STREAMS),
+            }
+        }
+    }
+    // 512 MiB, 1 MiB for each.
+    assert_eq!(viewers.len(), 512);
+    let refused = r#"towline_requests_refused_total{reason="log_streams"}"#;
+    assert_eq!(metric(&hub, refused), "64");
 }

@@ -3,29 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
-use towline::{
-    hub::Hub,
-    wire::{EventAck, PodEvent, PodState, Register},
-};
+use towline::wire::{EventAck, Register};
 
 use crate::fake::{
-    Linked, Site, UID, connect, connect_as, create, ended, hub, metric, pod, registration, running, until,
+    Site, UID, connect, connect_as, create, created, ended, event, hub, metric, pod, registration, running,
+    until,
 };
-
-async fn created(hub: &Arc<Hub>, link: &mut Linked) {
-    let creating = create(hub);
-    link.next().await.created("job-1");
-    creating.await.unwrap().unwrap();
-}
-
-fn event(state: PodState) -> PodEvent {
-    PodEvent {
-        epoch: 7,
-        seq: state.seq,
-        state: Some(state),
-        ..PodEvent::default()
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn an_event_shows_in_status_and_is_acknowledged() {
@@ -82,13 +65,13 @@ async fn a_known_outbox_is_not_read_again_on_reconnect() {
     link.connection.send_event(event(running(1)));
     until("running", || hub.pods()[0].phase == "Running").await;
     link.cut().await;
-    let before = *site.reads.lock().unwrap();
+    let before = site.reads();
     let mut with = registration("one");
     with.outbox.as_mut().unwrap().acked_seq = 1;
     let link = connect_as(&hub, &site, with).await;
     assert_eq!(link.welcome.applied, Some(EventAck { epoch: 7, seq: 1 }));
     sleep(Duration::from_secs(60)).await;
-    assert_eq!(*site.reads.lock().unwrap(), before);
+    assert_eq!(site.reads(), before);
 }
 
 #[tokio::test(start_paused = true)]

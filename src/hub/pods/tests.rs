@@ -159,6 +159,58 @@ fn a_lost_pod_without_any_state_is_reported_with_the_names_of_its_spec() {
 }
 
 #[test]
+fn a_plugin_that_is_not_in_sync_starts_the_wait_and_does_not_end_it() {
+    let (mut table, now) = (answered(), Instant::now());
+    table.apply(source(now), running(1));
+    let reading = |now| Source {
+        in_sync: false,
+        ..source(now)
+    };
+    assert_eq!(table.absent(reading(now), UID, 0), Applied::Suspected);
+    let later = now + limits::LOST_AFTER;
+    assert_eq!(table.absent(reading(later), UID, 0), Applied::Suspected);
+    assert_eq!(table.absent(source(later), UID, 0), Applied::Lost);
+}
+
+#[test]
+fn absence_as_of_an_older_number_is_no_news() {
+    let (mut table, now) = (answered(), Instant::now());
+    table.apply(source(now), running(5));
+    assert_eq!(table.absent(source(now), UID, 4), Applied::Unchanged);
+    assert!(!table.get(UID).unwrap().is_suspected());
+    assert_eq!(table.absent(source(now), UID, 6), Applied::Suspected);
+}
+
+#[test]
+fn what_an_older_session_says_late_is_no_news() {
+    let (mut table, now) = (answered(), Instant::now());
+    let over = |session, epoch| Source {
+        session: SessionNumber(session),
+        epoch,
+        ..source(now)
+    };
+    table.apply(over(2, 8), running(1));
+    assert_eq!(table.apply(over(1, 7), ended(99, 0)), Applied::Unchanged);
+    assert_eq!(table.absent(over(1, 7), UID, 0), Applied::Unchanged);
+    assert!(!table.get(UID).unwrap().is_suspected());
+}
+
+#[test]
+fn the_oldest_of_too_many_terminal_pods_goes() {
+    let (mut table, now) = (PodTable::default(), Instant::now());
+    let uid = |n: usize| format!("00000000-0000-4000-8000-{n:012x}");
+    for n in 0..=limits::TERMINAL_MAX {
+        let mut state = ended(1, 0);
+        state.pod = Some(PodRef::new(uid(n), "default", "demo"));
+        table.apply(source(now), state);
+    }
+    let gone = table.prune(now);
+    assert_eq!(gone.len(), 1);
+    assert_eq!(gone[0].pod.uid, uid(0));
+    assert_eq!(table.len(), limits::TERMINAL_MAX);
+}
+
+#[test]
 fn a_deleted_pod_goes_when_it_is_absent() {
     let (mut table, now) = (answered(), Instant::now());
     table.apply(source(now), running(1));

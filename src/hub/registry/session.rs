@@ -8,7 +8,7 @@ use crate::{connection::Connection, hub::call::Unanswered};
 
 /// The number of a session: higher is newer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SessionNumber(pub(super) u64);
+pub(crate) struct SessionNumber(pub(in crate::hub) u64);
 
 impl SessionNumber {
     /// For logs.

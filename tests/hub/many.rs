@@ -1,0 +1,86 @@
+//! A thousand creates at once.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+use towline::{
+    code::{Code, reason},
+    hub::Hub,
+};
+
+use crate::fake::{Creating, Site, connect, create_at, hub, metric, pod_of, uid};
+
+const MANY: usize = 1_000;
+
+fn creates(hub: &Arc<Hub>) -> Vec<Creating> {
+    (0..MANY)
+        .map(|n| create_at(hub, Some("p"), pod_of(&uid(n), "")))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_creates_at_once_are_a_thousand_calls() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let mut link = connect(&hub, &site).await;
+    let creating = creates(&hub);
+    let plugin = tokio::spawn(async move {
+        let mut seen = HashSet::new();
+        for _ in 0..MANY {
+            let asked = link.next().await;
+            assert!(seen.insert(asked.uid()));
+            asked.created("job");
+        }
+        link
+    });
+    for one in creating {
+        one.await.unwrap().unwrap();
+    }
+    let mut link = plugin.await.unwrap();
+    assert!(link.asked.try_recv().is_err());
+    assert_eq!(hub.pods().len(), MANY);
+}
+
+#[tokio::test(start_paused = true)]
+async fn creates_beyond_the_budget_of_a_slow_plugin_fail_and_are_deleted_first() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let mut link = connect(&hub, &site).await;
+    let creating = creates(&hub);
+    // One at a time, two seconds each.
+    let plugin = tokio::spawn(async move {
+        let (mut ran, mut deleted) = (HashSet::new(), HashSet::new());
+        while let Ok(Some(asked)) = tokio::time::timeout(Duration::from_secs(600), link.asked.recv()).await {
+            if asked.is_create() {
+                sleep(Duration::from_secs(2)).await;
+                assert!(ran.insert(asked.uid()), "created twice");
+                asked.created("job");
+            } else {
+                deleted.insert(asked.uid());
+                asked.deleted();
+            }
+        }
+        (ran, deleted)
+    });
+    let mut failed = HashSet::new();
+    for (n, one) in creating.into_iter().enumerate() {
+        let Err(status) = one.await.unwrap() else { continue };
+        match status.kind() {
+            // Never sent.
+            Code::Unavailable => assert!(status.message.starts_with("plugin p "), "{}", status.message),
+            // Sent, and the outcome is unknown.
+            code => assert_eq!(code, Code::DeadlineExceeded, "{}", status.message),
+        }
+        // On the delete list before the answer: it is not created any more.
+        let again = create_at(&hub, Some("p"), pod_of(&uid(n), "")).await.unwrap();
+        assert_eq!(again.unwrap_err().reason, reason::DELETED);
+        failed.insert(uid(n));
+    }
+    let (ran, deleted) = plugin.await.unwrap();
+    assert!(ran.len() > 50, "{} ran", ran.len());
+    assert_eq!(
+        failed, deleted,
+        "what was reported as failed is deleted, and nothing else"
+    );
+    assert_eq!(metric(&hub, "towline_deletes_pending"), "0");
+    let kept: HashSet<String> = hub.pods().into_iter().map(|pod| pod.uid).collect();
+    assert!(kept.is_disjoint(&failed) && kept.len() == MANY - failed.len());
+}
