@@ -8,7 +8,7 @@ use towline::{
     hub::Hub,
 };
 
-use crate::fake::{Creating, Site, connect, create_at, hub, metric, pod_of, uid};
+use crate::fake::{Asked, Creating, Site, connect, create_at, hub, metric, pod_of, uid};
 
 const MANY: usize = 1_000;
 
@@ -38,6 +38,37 @@ async fn a_thousand_creates_at_once_are_a_thousand_calls() {
     let mut link = plugin.await.unwrap();
     assert!(link.asked.try_recv().is_err());
     assert_eq!(hub.pods().len(), MANY);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_creates_of_two_seconds_each_all_end_well_over_a_cut() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let mut link = connect(&hub, &site).await;
+    let creating = creates(&hub);
+    // As many at once as the hub sends, each once: what a cut left without an answer comes again with the same key.
+    let answer = |asked: Asked| {
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(2)).await;
+            asked.existed("job");
+        })
+    };
+    for _ in 0..300 {
+        answer(link.next().await);
+    }
+    link.cut().await;
+    let mut link = connect(&hub, &site).await;
+    let plugin = tokio::spawn(async move {
+        while let Some(asked) = link.asked.recv().await {
+            assert!(asked.is_create());
+            answer(asked);
+        }
+    });
+    for one in creating {
+        one.await.unwrap().unwrap();
+    }
+    plugin.abort();
+    assert_eq!(hub.pods().len(), MANY);
+    assert_eq!(metric(&hub, "towline_deletes_pending"), "0");
 }
 
 #[tokio::test(start_paused = true)]
