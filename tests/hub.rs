@@ -12,5 +12,9 @@ mod deletes;
 mod links;
 #[path = "hub/logs.rs"]
 mod logs;
+#[path = "hub/pull.rs"]
+mod pull;
+#[path = "hub/puller.rs"]
+mod puller;
 #[path = "hub/states.rs"]
 mod states;

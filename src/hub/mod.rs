@@ -9,7 +9,7 @@
 //! | `placement` | which plugin a new pod goes to (pure) |
 //! | `pods` | what is known of each pod (pure) |
 //! | `calls`, `create`, `delete` | how a call gets through, once |
-//! | `logs`, `log_place` | how a log is read over lost links |
+//! | `logs` | how a log is read over lost links, streamed or pulled |
 //! | `link`, `peer`, `sync` | the life of one link, what it sends by itself, how the table stays true |
 //! | `view`, `watch`, `metrics` | what people and programs see |
 //!
@@ -20,7 +20,6 @@ mod config;
 mod create;
 mod delete;
 mod link;
-mod log_place;
 mod logs;
 mod metrics;
 mod peer;
