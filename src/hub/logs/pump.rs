@@ -182,7 +182,7 @@ impl Reading {
         if start.is_some() || self.place.position().is_some() {
             options.tail = None;
             options.since_time = None;
-            options.previous = false;
+            options.previous &= start.is_none();
         }
         options.limit_bytes = self.place.limit_left();
         self.pull = !route.flow_control;
