@@ -1,5 +1,5 @@
 """A whole towline plugin with none of the optional features: a pod is one process of this user. See README.md."""
-import argparse, asyncio, atexit, datetime, functools, json, os, pathlib, random, signal, sys, time, uuid  # noqa: E401
+import argparse, asyncio, atexit, contextlib, datetime, functools, json, os, pathlib, random, signal, sys, time, uuid  # noqa: E401
 
 import websockets
 from towline.v1 import call_pb2 as call, link_pb2 as link, log_pb2 as log, pod_pb2 as pods
@@ -83,13 +83,12 @@ class Plugin:  # the pods, which outlive every link, and one answer to each of t
         except Exception as error:  # a fault of one call must not end the link
             return failure(13, "PLUGIN_ERROR", repr(error))
 
-    async def serve(self, socket):
+    async def serve(self, socket, idle=60, last=0):
         async def send(stream, **body):
             await socket.send(link.Packet(frames=[link.Frame(stream=stream, **body)]).SerializeToString())
         await send(0, register=link.Register(
-            role=link.ROLE_PLUGIN, plugin=self.args.name, instance=self.instance, type="python",
-            jobs_epoch=self.jobs_epoch, node_status=link.NodeStatus(ready=True, cpu=str(os.cpu_count()))))
-        idle, last = 60, 0
+            role=link.ROLE_PLUGIN, plugin=self.args.name, instance=self.instance, type="python", jobs_epoch=self.jobs_epoch,
+            node_status=link.NodeStatus(ready=True, cpu=str(os.cpu_count()))))
         while True:
             for frame in link.Packet.FromString(await asyncio.wait_for(socket.recv(decode=False), idle)).frames:
                 kind = frame.WhichOneof("body")
@@ -107,7 +106,7 @@ class Plugin:  # the pods, which outlive every link, and one answer to each of t
 async def main(args):
     plugin, delay = Plugin(args), 0
     atexit.register(lambda: [plugin.kill(uid, signal.SIGKILL) for uid in plugin.pods])
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, sys.exit)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
     while True:
         began, plugin.retry_after, code = time.monotonic(), 0, 1006
         try:
@@ -127,4 +126,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     for flag, default in {"--hub": "ws://127.0.0.1:3000/ws", "--name": "python", "--token-file": None}.items():
         parser.add_argument(flag, default=default)
-    asyncio.run(main(parser.parse_args()))
+    with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt):
+        asyncio.run(main(parser.parse_args()))
