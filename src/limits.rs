@@ -18,6 +18,11 @@ pub const CHUNK_OVERHEAD: u64 = 64;
 pub const LOG_CREDIT: u64 = 256 << 10;
 /// Log credit of a stream that flows, in bytes.
 pub const LOG_CREDIT_FLOWING: u64 = 1 << 20;
+/// Bytes of one read of a plugin without flow control. The plugin pays: it answers the next read too.
+pub const LOG_PULL: u64 = LOG_CREDIT;
+/// Chunks of one such read at most: a plugin that sends line by line gets through, endless empty chunks do not. The
+/// plugin pays: FLOW_VIOLATION ends its stream.
+pub const LOG_PULL_CHUNKS: u64 = 65_536;
 /// Calls open at once. The caller pays: RESOURCE_EXHAUSTED.
 pub const MAX_CALLS: u32 = 64;
 /// Log streams open at once. The caller pays: RESOURCE_EXHAUSTED.
@@ -58,6 +63,10 @@ pub const CREATE_HOLD: Duration = Duration::from_secs(50);
 pub const PING_GRACE: Duration = Duration::from_secs(60);
 /// How long a log viewer stays open without its plugin.
 pub const LOG_HOLD: Duration = Duration::from_secs(60);
+/// Pause of a followed log between two reads of a plugin without flow control, after bytes came.
+pub const LOG_PULL_SOON: Duration = Duration::from_millis(250);
+/// The pause doubles up to this while nothing comes: no one waits longer for a new line.
+pub const LOG_PULL_LATE: Duration = Duration::from_secs(2);
 /// A viewer that takes no byte for this long is closed.
 pub const VIEWER_IDLE: Duration = Duration::from_secs(600);
 /// Log bytes that the hub holds for all viewers. New streams pay: RESOURCE_EXHAUSTED.

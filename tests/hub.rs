@@ -24,6 +24,10 @@ mod reads;
 mod relay;
 #[path = "hub/retries.rs"]
 mod retries;
+#[path = "hub/pull.rs"]
+mod pull;
+#[path = "hub/puller.rs"]
+mod puller;
 #[path = "hub/states.rs"]
 mod states;
 #[path = "hub/takeovers.rs"]

@@ -12,7 +12,7 @@
 //! | `calls`, `flight` | what is under way: one operation a uid, its result for all who ask |
 //! | `create`, `attempt`, `retry`, `delete` | how a create or delete gets through, once |
 //! | `call` | one unary call |
-//! | `logs`, `log_place` | how a log is read over lost links |
+//! | `logs` | how a log is read over lost links, streamed or pulled |
 //! | `link`, `peer`, `sync` | the life of one link, what it sends by itself, how the table stays true |
 //! | `rest` | interLink's six calls, as the HTTP edge makes them |
 //! | `view`, `watch`, `metrics`, `readiness` | what people and programs see |
@@ -27,7 +27,6 @@ mod create;
 mod delete;
 mod flight;
 mod link;
-mod log_place;
 mod logs;
 mod metrics;
 mod peer;

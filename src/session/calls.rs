@@ -78,11 +78,11 @@ impl Session {
             Some(RecvWindow::new(limits::LOG_CREDIT))
         } else {
             let options = open.options.unwrap_or_default();
-            if options.follow || options.limit_bytes.is_none() || open.start.is_none() {
+            let Some(limit) = options.limit_bytes.filter(|_| !options.follow) else {
                 let text = "the peer has no flow control: only bounded log requests may be sent";
                 return Err(Status::new(Code::Unimplemented, reason::NOT_SUPPORTED, text).not_started());
-            }
-            None
+            };
+            Some(RecvWindow::bounded(limit))
         };
         let deadline = deadline(now, open.timeout_ms, limits::LOG_OPEN_TIMEOUT);
         self.open(Kind::Logs, Body::StreamLogs(open), deadline, recv, now)

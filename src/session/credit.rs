@@ -68,6 +68,16 @@ impl RecvWindow {
         }
     }
 
+    /// All that may come on a bounded request to a peer without flow control: `limit` bytes in a bounded number of
+    /// chunks. Nothing is ever granted again.
+    pub(crate) fn bounded(limit: u64) -> Self {
+        Self {
+            outstanding: limit.saturating_add(limits::LOG_PULL_CHUNKS * limits::CHUNK_OVERHEAD),
+            window: u64::MAX,
+            ..Self::new(0)
+        }
+    }
+
     /// A chunk came; false when it was not covered.
     #[must_use]
     pub(crate) fn receive(&mut self, cost: u64) -> bool {
@@ -134,6 +144,17 @@ mod tests {
                 prop_assert_eq!(recv.outstanding + unread_sum + recv.consumed, recv.window);
             }
         }
+    }
+
+    #[test]
+    fn a_bounded_read_takes_its_bytes_in_any_chunks_and_grants_nothing() {
+        let mut recv = RecvWindow::bounded(limits::LOG_PULL);
+        for _ in 0..limits::LOG_PULL_CHUNKS {
+            let cost = cost(limits::LOG_PULL as usize / limits::LOG_PULL_CHUNKS as usize);
+            assert!(recv.receive(cost));
+            assert_eq!(recv.consume(cost), None);
+        }
+        assert!(!recv.receive(cost(0)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Where a reader is in a log: what was delivered, what is a repetition, what is missing. Pure.
 
-use super::logs::LogPiece;
+use super::LogPiece;
 use crate::{
     code::{Code, reason},
     wire::{LogChunk, LogPosition, LogsEnd, Status},
@@ -19,8 +19,10 @@ pub(crate) struct Place {
     fresh: bool,
     /// What the present stream was asked to begin at.
     asked: Option<LogPosition>,
-    /// The present stream has brought no byte.
-    quiet: bool,
+    /// What the present stream has brought, in bytes: data, or raw ones where that is more.
+    brought: u64,
+    /// The log had to begin anew: its next chunk comes after a gap that nobody can measure.
+    anew: bool,
 }
 
 impl Place {
@@ -33,7 +35,8 @@ impl Place {
             delivered: 0,
             fresh: true,
             asked: None,
-            quiet: true,
+            brought: 0,
+            anew: false,
         }
     }
 
@@ -54,7 +57,7 @@ impl Place {
     /// A stream was asked for.
     pub(crate) fn opened(&mut self, asked: Option<LogPosition>) {
         self.fresh = true;
-        self.quiet = true;
+        self.brought = 0;
         self.asked = asked;
     }
 
@@ -72,25 +75,22 @@ impl Place {
         })
     }
 
-    /// Whether the present stream has brought no byte.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.quiet
+    /// What the present stream has brought, in bytes.
+    pub(crate) fn brought(&self) -> u64 {
+        self.brought
     }
 
-    /// A bounded read said where the next one goes on.
-    pub(crate) fn move_to(&mut self, next: LogPosition) {
-        self.at = Some(next);
-    }
-
-    /// A bounded read is over.
-    pub(crate) fn next_read(&mut self) {
-        self.quiet = true;
+    /// The log that the place is in does not exist any more: the next stream is asked for the present one.
+    pub(crate) fn begin_anew(&mut self) {
+        self.wanted = None;
+        self.at = Some(LogPosition::default());
+        self.anew = true;
     }
 
     /// Checks a chunk against the place and gives what is new of it.
     ///
     /// # Errors
-    /// DATA_LOSS when a repetition cannot be cut out exactly.
+    /// DATA_LOSS when a repetition cannot be cut out exactly, or bytes come without their position.
     pub(crate) fn take(&mut self, chunk: LogChunk, timestamps: bool) -> Result<Option<LogPiece>, Status> {
         let fresh = std::mem::take(&mut self.fresh);
         let mut at = chunk.at.unwrap_or_default();
@@ -131,6 +131,9 @@ impl Place {
             // The next run of the container, or the first one of a container that had not started.
             _ => {}
         }
+        if std::mem::take(&mut self.anew) {
+            gap_bytes = gap_bytes.max(1);
+        }
         if let Some(left) = self.limit_left() {
             let whole = data.len();
             data.truncate(usize::try_from(left).unwrap_or(usize::MAX));
@@ -140,7 +143,18 @@ impl Place {
             }
         }
         self.delivered += data.len() as u64;
-        self.quiet &= data.is_empty();
+        // Without a position the next stream would bring the same bytes again. Only a limit may cut within a prefix,
+        // before any raw byte.
+        let raw = if timestamps { 1 } else { data.len() as u64 };
+        let placed = at.epoch != 0 && next_offset >= at.offset + raw;
+        if !data.is_empty() && !placed && self.at_limit().is_none() {
+            return Err(Status::new(
+                Code::DataLoss,
+                reason::CORRUPT,
+                "the plugin sent bytes of the log without saying where they are: `at.epoch` and `next_offset` are needed",
+            ));
+        }
+        self.brought += (data.len() as u64).max(next_offset - at.offset);
         self.at = Some(LogPosition {
             epoch: at.epoch,
             offset: next_offset,
@@ -231,6 +245,45 @@ mod tests {
         place.take(chunk(0, 0, ""), false).unwrap();
         assert_eq!(place.start(), None);
         assert_eq!(place.take(chunk(1, 0, "x"), false).unwrap().unwrap().gap_bytes, 0);
+    }
+
+    #[test]
+    fn a_log_that_has_gone_is_followed_by_the_present_one_and_marked() {
+        let mut place = Place::new(None, None);
+        place.opened(None);
+        place.take(chunk(1, 0, "hello"), false).unwrap();
+        place.begin_anew();
+        assert_eq!(place.start(), None);
+        place.opened(None);
+        assert_eq!(place.take(chunk(2, 0, "x"), false).unwrap().unwrap().gap_bytes, 1);
+        assert_eq!(place.take(chunk(2, 1, "y"), false).unwrap().unwrap().gap_bytes, 0);
+    }
+
+    #[test]
+    fn bytes_without_a_position_are_an_error() {
+        let without = [
+            chunk(0, 0, "hello"),
+            LogChunk {
+                next_offset: 0,
+                ..chunk(1, 0, "hello")
+            },
+        ];
+        for (chunk, stamped) in without.into_iter().zip([false, true]) {
+            let mut place = Place::new(None, None);
+            place.opened(None);
+            assert_eq!(place.take(chunk, stamped).unwrap_err().kind(), Code::DataLoss);
+        }
+    }
+
+    #[test]
+    fn what_a_read_brought_counts_for_it_alone() {
+        let mut place = Place::new(None, None);
+        place.opened(None);
+        place.take(chunk(1, 0, "hello"), false).unwrap();
+        place.take(chunk(1, 9, "x"), false).unwrap();
+        assert_eq!(place.brought(), 6);
+        place.opened(place.start());
+        assert_eq!(place.brought(), 0);
     }
 
     #[test]
