@@ -104,6 +104,8 @@ pub struct Stats {
     pub frames_out: u64,
     /// Packets written.
     pub packets_out: u64,
+    /// Of these, compressed ones.
+    pub packets_compressed: u64,
     /// Frames that were ignored: late, unknown, or not for this side.
     pub ignored: u64,
     /// Streams that were reset because the peer used credit it did not have.

@@ -50,6 +50,7 @@ impl Session {
             && out.len() >= COMPRESS_FROM
             && let Some(squeezed) = compress_packet(&out)
         {
+            self.stats.packets_compressed += 1;
             return Some(squeezed);
         }
         Some(out.freeze())
