@@ -23,6 +23,11 @@ pub const LOG_PULL: u64 = LOG_CREDIT;
 /// Chunks of one such read at most: a plugin that sends line by line gets through, endless empty chunks do not. The
 /// plugin pays: FLOW_VIOLATION ends its stream.
 pub const LOG_PULL_CHUNKS: u64 = 65_536;
+/// Data that either side may send on a call before any Credit, in bytes. The largest chunk fits even when the reader
+/// holds back a quarter. The sender pays for more: FLOW_VIOLATION.
+pub const BODY_CREDIT: u64 = 128 << 10;
+/// Data credit of a body that flows, in bytes.
+pub const BODY_CREDIT_FLOWING: u64 = 512 << 10;
 /// Calls open at once. The caller pays: RESOURCE_EXHAUSTED.
 pub const MAX_CALLS: u32 = 64;
 /// Log streams open at once. The caller pays: RESOURCE_EXHAUSTED.
@@ -43,6 +48,16 @@ pub const MAX_STATUS_PAGE: usize = 1_000;
 pub const MAX_LABELS: usize = 64;
 /// Text fields outside payloads, in bytes.
 pub const MAX_TEXT: usize = 64 << 10;
+
+/// Frames a second that a peer may start in the long run: calls, cancels, events, pings, and what fits nowhere. The
+/// peer pays: above it, it is read no faster; nothing is lost and nothing closed. The hub bounds its plugins so.
+pub const PEER_FRAMES_PER_SECOND: u32 = 2_000;
+/// Frames that a peer may start at once, after a rest: a plugin that comes back with thousands of events.
+pub const PEER_FRAMES_BURST: u32 = 4_000;
+/// WebSocket pings a second in the long run. Nobody needs more than one; each costs an answer. The peer pays: 4504.
+pub const SOCKET_PINGS_PER_SECOND: u32 = 2;
+/// WebSocket pings at once: what a client that pings every second has sent while this side did not read for a while.
+pub const SOCKET_PINGS_BURST: u32 = 100;
 
 /// Deadline of a create: below the virtual kubelet's 120 s.
 pub const CREATE_TIMEOUT: Duration = Duration::from_secs(110);

@@ -8,15 +8,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use towline::{
     code::{CloseCode, Code, reason},
-    connection::{BoxFuture, CancelSignal, Connection, HandshakeError, LogSink, Peer, accept, register},
+    connection::{
+        BodyReader, BodySink, BoxFuture, CancelSignal, Connection, HandshakeError, LogSink, Peer, accept,
+        register,
+    },
     limits,
     transport::memory::{self, Faults},
     wire::{
-        EventAck, GetStatus, LogChunk, LogPosition, LogsEnd, NodeStatus, PodEvent, Register, Request,
-        Response, Status, StatusResult, StreamLogs, Welcome, feature, request::Op, response,
+        CreatePod, EventAck, GetStatus, HttpRequest, HttpResponse, LogChunk, LogPosition, LogsEnd,
+        NodeStatus, PodEvent, Register, Request, Response, Status, StatusResult, StreamLogs, Welcome,
+        feature, request::Op, response,
     },
 };
 
@@ -27,6 +31,8 @@ struct Fake {
     cancelled: mpsc::UnboundedSender<&'static str>,
     events: Mutex<Vec<u64>>,
     away: mpsc::UnboundedSender<CloseCode>,
+    /// The last event that came.
+    last: watch::Sender<u64>,
 }
 
 impl Peer for Fake {
@@ -50,6 +56,50 @@ impl Peer for Fake {
                         result: None,
                     }
                 }
+            }
+        })
+    }
+
+    /// By path: sends back what comes, or takes nothing until it is cancelled, or answers at once.
+    fn exchange(
+        &self,
+        request: Request,
+        mut body: BodyReader,
+        mut sink: BodySink,
+        cancel: CancelSignal,
+    ) -> BoxFuture<Response> {
+        let told = self.cancelled.clone();
+        Box::pin(async move {
+            let Some(Op::HttpRequest(http)) = request.op else {
+                unreachable!("no other call has a body")
+            };
+            match http.path.as_str() {
+                "/echo" => loop {
+                    match body.next().await {
+                        Ok(Some(mut bytes)) => sink.send(&mut bytes).await.unwrap(),
+                        Ok(None) => break,
+                        Err(gone) => {
+                            let _ = told.send("body");
+                            return Response {
+                                status: Some(Status::new(Code::Cancelled, "", gone.to_string())),
+                                result: None,
+                            };
+                        }
+                    }
+                },
+                "/stall" => {
+                    cancel.cancelled().await;
+                    assert!(body.next().await.is_err());
+                    let _ = told.send("stalled");
+                }
+                _ => {}
+            }
+            Response {
+                result: Some(response::Result::HttpResponse(HttpResponse {
+                    status: 200,
+                    ..HttpResponse::default()
+                })),
+                ..Response::default()
             }
         })
     }
@@ -84,6 +134,7 @@ impl Peer for Fake {
 
     fn pod_event(&self, event: PodEvent) {
         self.events.lock().unwrap().push(event.seq);
+        self.last.send_replace(event.seq);
     }
     fn event_ack(&self, ack: EventAck) {
         self.events.lock().unwrap().push(ack.seq);
@@ -97,6 +148,7 @@ impl Peer for Fake {
 struct Ends {
     hub: Connection,
     plugin: Connection,
+    hub_side: Arc<Fake>,
     plugin_side: Arc<Fake>,
     cancelled: mpsc::UnboundedReceiver<&'static str>,
     away: mpsc::UnboundedReceiver<CloseCode>,
@@ -107,6 +159,10 @@ struct Ends {
 }
 
 async fn connect(total: u64) -> Ends {
+    connect_with(total, &[feature::FLOW_CONTROL, feature::EVENTS, feature::HTTP]).await
+}
+
+async fn connect_with(total: u64, features: &[&str]) -> Ends {
     let (hub_end, plugin_end) = memory::pair(limits::MAX_MESSAGE);
     let (faults, down) = (plugin_end.faults(), hub_end.faults());
     let (told, cancelled) = mpsc::unbounded_channel();
@@ -117,6 +173,7 @@ async fn connect(total: u64) -> Ends {
             cancelled: told.clone(),
             events: Mutex::default(),
             away: gone.clone(),
+            last: watch::Sender::new(0),
         })
     };
     let (hub_side, plugin_side) = (fake(), fake());
@@ -133,19 +190,20 @@ async fn connect(total: u64) -> Ends {
     let accepting = async {
         let accepted = accept(hub_end).await.unwrap();
         assert_eq!(accepted.register.plugin, "p1");
-        let features = vec![feature::FLOW_CONTROL.to_owned(), feature::EVENTS.to_owned()];
+        let features = features.iter().map(|name| (*name).to_owned()).collect();
         accepted.welcome(
             Welcome {
                 features,
                 ..Welcome::default()
             },
-            hub_side,
+            hub_side.clone(),
         )
     };
     let (plugin, hub) = tokio::join!(dial, accepting);
     Ends {
         hub,
         plugin,
+        hub_side,
         plugin_side,
         cancelled,
         away,
@@ -369,6 +427,169 @@ async fn the_wish_for_the_next_dial_is_kept_when_goaway_and_close_come_together(
         (ended.code, ended.by_peer, ended.retry_after),
         (CloseCode::DRAIN, true, Duration::from_secs(4))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_events_is_read_at_the_rate_and_the_link_lives() {
+    let ends = connect(0).await;
+    let begun = tokio::time::Instant::now();
+    let count = 5 * u64::from(limits::PEER_FRAMES_BURST);
+    for seq in 1..=count {
+        ends.plugin.send_event(PodEvent {
+            seq,
+            ..PodEvent::default()
+        });
+    }
+    let mut last = ends.hub_side.last.subscribe();
+    last.wait_for(|seq| *seq == count).await.unwrap();
+    assert!(ends.hub_side.events.lock().unwrap().iter().copied().eq(1..=count));
+    // The last packet is read before it is paid for.
+    let unpaid = u64::from(limits::PEER_FRAMES_BURST) + limits::MAX_FRAMES as u64;
+    let least = (count - unpaid) / u64::from(limits::PEER_FRAMES_PER_SECOND);
+    assert!(begun.elapsed().as_secs() >= least, "{:?}", begun.elapsed());
+    assert!(ends.hub.stats().read_pauses > 0);
+    ends.hub.call(status()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_socket_pings_is_closed_with_the_reason() {
+    use towline::transport::{Message, Transport};
+    let (hub_end, mut other) = memory::pair(limits::MAX_MESSAGE);
+    let hub = tokio::spawn(accept(hub_end));
+    for _ in 0..=limits::SOCKET_PINGS_BURST {
+        std::future::poll_fn(|cx| other.poll_ready(cx)).await.unwrap();
+        other.start_send(Message::Ping(Bytes::new())).unwrap();
+    }
+    let close = std::future::poll_fn(|cx| other.poll_recv(cx)).await;
+    let Some(Ok(Message::Close(4504, reason))) = close else {
+        panic!("{close:?}")
+    };
+    assert!(reason.contains("WebSocket pings"), "{reason}");
+    drop(other);
+    assert!(hub.await.unwrap().is_err());
+}
+
+fn http(path: &str) -> Request {
+    let http = HttpRequest {
+        method: "POST".into(),
+        path: path.into(),
+        has_body: true,
+        ..HttpRequest::default()
+    };
+    Request {
+        op: Some(Op::HttpRequest(http)),
+        ..Request::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_travel_both_ways_at_once_byte_for_byte_and_calls_go_on_beside_them() {
+    let ends = connect(0).await;
+    let (mut sink, mut answer) = ends.hub.exchange(http("/echo")).unwrap();
+    let whole: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
+    let mut left = Bytes::from(whole.clone());
+    let sending = tokio::spawn(async move {
+        sink.send(&mut left).await.unwrap();
+        sink.finish().await.unwrap();
+    });
+    let mut got = Vec::new();
+    let end = loop {
+        match answer.next().await {
+            Ok(bytes) => got.extend_from_slice(&bytes),
+            Err(end) => break end.unwrap(),
+        }
+        ends.hub.call(status()).await.unwrap();
+    };
+    sending.await.unwrap();
+    assert!(got == whole, "{} of {} bytes", got.len(), whole.len());
+    assert!(matches!(
+        end.result,
+        Some(response::Result::HttpResponse(HttpResponse { status: 200, .. }))
+    ));
+    assert_eq!(answer.next().await.unwrap_err().unwrap(), end);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_nobody_reads_waits_and_keeps_what_was_not_queued() {
+    let mut ends = connect(0).await;
+    let (mut sink, answer) = ends.hub.exchange(http("/stall")).unwrap();
+    let mut bytes = Bytes::from(vec![1; 1 << 20]);
+    let waited = tokio::time::timeout(Duration::from_secs(5), sink.send(&mut bytes)).await;
+    assert!(waited.is_err());
+    let queued = (1 << 20) - bytes.len() as u64;
+    assert!(queued > 0 && queued <= limits::BODY_CREDIT, "{queued}");
+    drop(answer);
+    assert_eq!(ends.cancelled.recv().await, Some("stalled"));
+    assert!(sink.send(&mut bytes).await.is_err());
+    ends.hub.call(status()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_given_up_cancels_the_call_for_both_ends() {
+    let mut ends = connect(0).await;
+    let (mut sink, mut answer) = ends.hub.exchange(http("/echo")).unwrap();
+    let mut bytes = Bytes::from_static(b"some");
+    sink.send(&mut bytes).await.unwrap();
+    assert_eq!(answer.next().await.unwrap(), "some");
+    drop(sink);
+    assert_eq!(
+        answer.next().await.unwrap_err().unwrap_err().kind(),
+        Code::Cancelled
+    );
+    assert_eq!(ends.cancelled.recv().await, Some("body"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_before_the_body_ends_the_sender() {
+    let ends = connect(0).await;
+    let (mut sink, mut answer) = ends.hub.exchange(http("/at-once")).unwrap();
+    let mut bytes = Bytes::from(vec![1; 1 << 20]);
+    assert!(sink.send(&mut bytes).await.is_err());
+    drop(sink);
+    assert!(answer.next().await.unwrap_err().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_ends_a_body_with_session_lost() {
+    let ends = connect(0).await;
+    let (mut sink, mut answer) = ends.hub.exchange(http("/echo")).unwrap();
+    sink.send(&mut Bytes::from_static(b"some")).await.unwrap();
+    assert_eq!(answer.next().await.unwrap(), "some");
+    ends.faults.cut();
+    let lost = answer.next().await.unwrap_err().unwrap_err();
+    assert_eq!(lost.reason, reason::SESSION_LOST);
+    assert!(sink.send(&mut Bytes::from_static(b"more")).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_compressed_link_carries_logs_byte_for_byte_and_never_compresses_secrets() {
+    let total = 2_000_000;
+    let ends = connect_with(total, &[feature::FLOW_CONTROL, feature::ZSTD]).await;
+    let mut stream = ends.hub.stream_logs(StreamLogs::default()).await.unwrap();
+    let mut offset = 0u64;
+    while let Ok(chunk) = stream.next().await {
+        assert_eq!(chunk.at.unwrap().offset, offset);
+        let good = |(n, byte): (usize, &u8)| *byte == (offset + n as u64) as u8;
+        assert!(chunk.data.iter().enumerate().all(good));
+        offset = chunk.next_offset;
+    }
+    assert_eq!(offset, total);
+    assert!(ends.plugin.stats().packets_compressed > 0);
+    let before = ends.hub.stats();
+    let secret = Request {
+        op: Some(Op::CreatePod(CreatePod {
+            payload: vec![b's'; 100_000].into(),
+            ..CreatePod::default()
+        })),
+        sensitive: true,
+        timeout_ms: 1_000,
+        ..Request::default()
+    };
+    let error = ends.hub.call(secret).await.unwrap_err();
+    assert_eq!(error.kind(), Code::DeadlineExceeded);
+    let after = ends.hub.stats();
+    assert!(after.packets_out > before.packets_out);
+    assert_eq!(after.packets_compressed, before.packets_compressed);
 }
 
 #[tokio::test(start_paused = true)]

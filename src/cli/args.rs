@@ -134,6 +134,10 @@ pub struct PluginArgs {
     /// CA certificates (PEM) to trust instead of the system's [env: TOWLINE_CA_FILE]
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
+    /// Compress the link: on, off, or auto: unless the hub is on this machine [default: auto]
+    /// [env: TOWLINE_COMPRESSION]
+    #[arg(long, value_name = "WHEN")]
+    pub compression: Option<String>,
     /// Label for placement, such as node=slurm; may be repeated [env: TOWLINE_LABELS, separated by commas]
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub labels: Vec<String>,

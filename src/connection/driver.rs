@@ -5,48 +5,47 @@
 
 use std::{
     future::{Future, poll_fn},
-    panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use futures::FutureExt;
 use tokio::time::Sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    CancelSignal, Ended, LogSink, Peer, now,
-    shared::{Inner, Pending, Running, Shared},
+    Ended, Peer,
+    ending::broken,
+    now,
+    shared::{Inner, Shared},
     yield_once,
 };
 use crate::{
-    code::{CloseCode, Code, reason},
+    code::CloseCode,
     session::Event,
     transport::{Message, Transport, TransportError},
-    wire::{LogsEnd, Response, Status, StreamId, response},
 };
 
 /// Messages read before what they brought is told and answered.
 const READ_BUDGET: usize = 64;
 /// Packets written before the socket is read again.
 const WRITE_BUDGET: usize = 16;
-/// How long the closing handshake of the transport may take.
-const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
 pub(super) struct Driver<T> {
-    transport: T,
-    shared: Arc<Shared>,
-    peer: Arc<dyn Peer>,
+    pub(super) transport: T,
+    pub(super) shared: Arc<Shared>,
+    pub(super) peer: Arc<dyn Peer>,
+    /// The peer started more than it may: nothing is taken from the transport until the session says so.
+    paused: bool,
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
     /// Bytes written when progress was last seen, and when; none while all is flushed.
     stall: Option<(u64, Instant)>,
     /// Cancelled when the connection has ended: drops every handler.
-    over: CancellationToken,
-    tasks: TaskTracker,
-    retry_after: Duration,
+    pub(super) over: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    pub(super) retry_after: Duration,
 }
 
 /// What one round of the task came to.
@@ -65,6 +64,7 @@ impl<T: Transport> Driver<T> {
             transport,
             shared,
             peer,
+            paused: false,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: None,
             stall: None,
@@ -133,8 +133,12 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    /// Reads what is there. True when the budget ended it.
+    /// Reads what is there, and no more than the peer may start. True when the budget ended it.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        if self.paused && !self.shared.look(|inner| inner.session.may_read(now())) {
+            return Ok(false);
+        }
+        self.paused = false;
         for _ in 0..READ_BUDGET {
             let message = match self.transport.poll_recv(cx) {
                 Poll::Pending => return Ok(false),
@@ -156,7 +160,8 @@ impl<T: Transport> Driver<T> {
                 Message::Text(_) => inner
                     .session
                     .close(CloseCode::UNSUPPORTED, "this link takes binary messages"),
-                Message::Ping(_) | Message::Pong(_) => inner.session.handle_transport_pong(now),
+                Message::Ping(_) => inner.session.handle_transport_ping(now),
+                Message::Pong(_) => inner.session.handle_transport_pong(now),
                 Message::Close(code, reason) => {
                     return Err(Ended {
                         code: CloseCode(code),
@@ -166,12 +171,16 @@ impl<T: Transport> Driver<T> {
                     });
                 }
             }
+            if !inner.session.may_read(now) {
+                self.paused = true;
+                return Ok(false);
+            }
         }
         Ok(true)
     }
 
     /// Changes the session, runs its timers, and takes its events and what the round needs to know.
-    fn collect(&mut self, change: impl FnOnce(&mut Inner)) -> (Vec<Event>, Standing) {
+    pub(super) fn collect(&mut self, change: impl FnOnce(&mut Inner)) -> (Vec<Event>, Standing) {
         let mut inner = self.shared.lock();
         change(&mut inner);
         let now = now();
@@ -188,122 +197,6 @@ impl<T: Transport> Driver<T> {
             timeout: inner.session.poll_timeout(),
         };
         (events, standing)
-    }
-
-    /// Tells what happened, in order. Gives the close that the session wants.
-    fn tell(&mut self, events: Vec<Event>) -> Option<(CloseCode, String)> {
-        let mut close = None;
-        for event in events {
-            match event {
-                Event::Request(id, request) => self.serve_request(id, request),
-                Event::StreamLogs(id, open) => self.serve_logs(id, open),
-                Event::PodEvent(event) => self.peer.pod_event(event),
-                Event::EventAck(ack) => self.peer.event_ack(ack),
-                Event::NodeStatus(status) => self.peer.node_status(status),
-                Event::GoAway {
-                    code,
-                    reason,
-                    retry_after,
-                } => {
-                    self.retry_after = retry_after;
-                    self.peer.going_away(code, &reason, retry_after);
-                }
-                Event::Closed { code, reason } => close = Some((code, reason)),
-                Event::Register(_) | Event::Welcome(_) => {}
-                event => self.tell_stream(event),
-            }
-        }
-        close
-    }
-
-    /// What concerns one stream goes to who waits for it.
-    fn tell_stream(&self, event: Event) {
-        let mut inner = self.shared.lock();
-        match event {
-            Event::Response(id, response) => match inner.pending.get_mut(&id) {
-                Some(Pending::Call(_)) => {
-                    if let Some(Pending::Call(answer)) = inner.pending.remove(&id) {
-                        // A caller that has just gone needs no answer.
-                        let _ = answer.send(response);
-                    }
-                }
-                Some(Pending::Logs(reading)) => {
-                    reading.end = Some(response);
-                    wake(&mut reading.waker);
-                }
-                None => {}
-            },
-            Event::LogChunk(id, chunk) => {
-                if let Some(Pending::Logs(reading)) = inner.pending.get_mut(&id) {
-                    reading.chunks.push_back(chunk);
-                    wake(&mut reading.waker);
-                }
-            }
-            Event::Cancelled(id) => {
-                if let Some(running) = inner.running.get_mut(&id) {
-                    running.cancel.cancel();
-                    wake(&mut running.writer);
-                }
-            }
-            Event::Writable(id) => {
-                if let Some(running) = inner.running.get_mut(&id) {
-                    wake(&mut running.writer);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn begin(&self, id: StreamId) -> CancelSignal {
-        let cancel = self.over.child_token();
-        self.shared.lock().running.insert(
-            id,
-            Running {
-                cancel: cancel.clone(),
-                writer: None,
-            },
-        );
-        CancelSignal(cancel)
-    }
-
-    fn serve_request(&self, id: StreamId, request: crate::wire::Request) {
-        let cancel = self.begin(id);
-        let peer = self.peer.clone();
-        let work = async move { peer.request(request, cancel).await };
-        self.serve(id, Box::pin(work));
-    }
-
-    fn serve_logs(&self, id: StreamId, open: crate::wire::StreamLogs) {
-        let cancel = self.begin(id);
-        let sink = LogSink::new(self.shared.clone(), id, cancel);
-        let peer = self.peer.clone();
-        let work = async move {
-            match peer.stream_logs(open, sink).await {
-                Ok(end) => ended_log(end),
-                Err(status) => Response {
-                    status: Some(status),
-                    result: None,
-                },
-            }
-        };
-        self.serve(id, Box::pin(work));
-    }
-
-    /// Polls a handler once here; one that is not ready goes to a task of its own.
-    fn serve(&self, id: StreamId, work: Pin<Box<dyn Future<Output = Response> + Send>>) {
-        let mut work = AssertUnwindSafe(work).catch_unwind();
-        if let Some(outcome) = (&mut work).now_or_never() {
-            return end_call(&self.shared, id, outcome);
-        }
-        let shared = self.shared.clone();
-        let over = self.over.clone();
-        self.tasks.spawn(async move {
-            tokio::select! {
-                biased;
-                outcome = work => end_call(&shared, id, outcome),
-                () = over.cancelled() => {}
-            }
-        });
     }
 
     /// Queues packets at the transport.
@@ -366,103 +259,11 @@ impl<T: Transport> Driver<T> {
         }
         self.timer.as_mut().poll(cx).map(|()| self.armed = None)
     }
-
-    async fn close_transport(&mut self, code: CloseCode, reason: &str) {
-        let close = async {
-            // GoAway and the like first.
-            loop {
-                poll_fn(|cx| self.transport.poll_ready(cx)).await?;
-                let Some(packet) = self.shared.lock().session.poll_packet() else {
-                    break;
-                };
-                self.transport.start_send(Message::Binary(packet))?;
-            }
-            self.transport
-                .start_send(Message::Close(code.0, reason.to_owned()))?;
-            poll_fn(|cx| self.transport.poll_flush(cx)).await?;
-            // The peer's close, so that ours is not lost to a reset.
-            while let Some(Ok(message)) = poll_fn(|cx| self.transport.poll_recv(cx)).await {
-                if matches!(message, Message::Close(..)) {
-                    break;
-                }
-            }
-            Ok::<_, TransportError>(())
-        };
-        // However it goes, the connection ends here.
-        let _ = tokio::time::timeout(CLOSE_GRACE, close).await;
-    }
-
-    fn finish(&mut self, mut ended: Ended) {
-        let (events, _) = self.collect(|inner| inner.session.handle_lost());
-        let _ = self.tell(events);
-        if ended.by_peer {
-            // Known only now when GoAway and the close came in one read.
-            ended.retry_after = self.retry_after;
-        }
-        self.over.cancel();
-        let mut inner = self.shared.lock();
-        for (_, running) in inner.running.drain() {
-            if let Some(waker) = running.writer {
-                waker.wake();
-            }
-        }
-        drop(inner);
-        self.shared.end.send_replace(Some(ended));
-    }
 }
 
 /// What a round needs to know of the session.
-struct Standing {
+pub(super) struct Standing {
     output: bool,
     crowded: bool,
     timeout: Option<Instant>,
-}
-
-fn wake(waker: &mut Option<std::task::Waker>) {
-    if let Some(waker) = waker.take() {
-        waker.wake();
-    }
-}
-
-fn broken(error: &TransportError) -> Ended {
-    let code = match error {
-        TransportError::TooLarge { .. } => CloseCode::TOO_BIG,
-        TransportError::Protocol(_) => CloseCode::PROTOCOL,
-        TransportError::Io(_) => CloseCode::ABNORMAL,
-    };
-    let mut reason = error.to_string();
-    if let Some(source) = std::error::Error::source(error) {
-        reason = format!("{reason}: {source}");
-    }
-    Ended {
-        code,
-        reason,
-        by_peer: false,
-        retry_after: Duration::ZERO,
-    }
-}
-
-fn ended_log(end: LogsEnd) -> Response {
-    Response {
-        status: None,
-        result: Some(response::Result::LogsEnd(end)),
-    }
-}
-
-fn end_call(shared: &Shared, id: StreamId, outcome: std::thread::Result<Response>) {
-    let response = outcome.unwrap_or_else(|_| {
-        let status = Status::new(
-            Code::Internal,
-            reason::PLUGIN_ERROR,
-            "the handler of this call panicked",
-        );
-        Response {
-            status: Some(status),
-            result: None,
-        }
-    });
-    shared.with(|inner| {
-        inner.running.remove(&id);
-        inner.session.respond(id, response);
-    });
 }

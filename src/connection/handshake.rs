@@ -71,7 +71,7 @@ impl<T> fmt::Debug for Registered<T> {
 /// # Errors
 /// When no good Register came; the transport was then closed with the fitting code.
 pub async fn accept<T: Transport>(transport: T) -> Result<Accepted<T>, HandshakeError> {
-    accept_with(transport, Config::default()).await
+    accept_with(transport, Config::accepting()).await
 }
 
 /// [`accept`] with other bounds and timers.
@@ -121,7 +121,7 @@ pub async fn register<T: Transport>(
     transport: T,
     register: Register,
 ) -> Result<Registered<T>, HandshakeError> {
-    register_with(transport, register, Config::default()).await
+    register_with(transport, register, Config::dialling()).await
 }
 
 /// [`register`] with other bounds and timers.
@@ -216,7 +216,11 @@ impl<T: Transport> Half<T> {
                         .close(CloseCode::UNSUPPORTED, "this link takes binary messages");
                 }
                 Some(Ok(Message::Close(code, reason))) => return Err(refused(code, reason)),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.write().await?,
+                Some(Ok(Message::Ping(_))) => {
+                    self.session.handle_transport_ping(now());
+                    self.write().await?;
+                }
+                Some(Ok(Message::Pong(_))) => {}
             }
         }
     }

@@ -8,11 +8,15 @@
 //!                     \-refuse()                        one task per connection (driver.rs) until it has ended
 //! ```
 
+mod body;
 mod driver;
+mod ending;
 mod handshake;
 mod logs;
 mod peer;
 mod shared;
+mod sink;
+mod telling;
 
 use std::{
     future::poll_fn,
@@ -21,13 +25,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use body::{Answer, BodyReader};
 pub use handshake::{Accepted, HandshakeError, Registered, accept, accept_with, register, register_with};
 pub use logs::{LogSink, LogStream, ReaderGone};
 pub use peer::{BoxFuture, CancelSignal, Peer};
+pub use sink::{BodySink, CallGone};
 
 use shared::{Pending, Shared};
 
-pub use crate::session::Config;
+pub use crate::session::{Config, Rate};
 use crate::{
     code::CloseCode,
     session::Session,
@@ -84,6 +90,26 @@ impl Connection {
             Ok(response) => Ok(response),
             Err(_) => Err(shared::lost()),
         }
+    }
+
+    /// Makes a call with a body in either direction (HttpRequest). What is given to the sink reaches the handler
+    /// under credit; the answer gives the handler's bytes and at last its Response.
+    ///
+    /// # Errors
+    /// As [`Connection::call`], when nothing was begun; UNIMPLEMENTED when the features are not in force.
+    ///
+    /// # Cancel safety
+    /// Dropping the answer before its end, or the sink before [`BodySink::finish`], cancels the call at the peer.
+    pub fn exchange(&self, request: Request) -> Result<(BodySink, Answer), Status> {
+        let id = self.shared.with(|inner| {
+            let id = inner.session.open_call(request, now())?;
+            inner.pending.insert(id, Pending::Body(Box::default()));
+            Ok::<_, Status>(id)
+        })?;
+        Ok((
+            BodySink::of_caller(self.shared.clone(), id),
+            Answer::new(self.shared.clone(), id),
+        ))
     }
 
     /// Opens a log stream. Returns when the open acknowledgement (first chunk) came; that chunk is the first

@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use super::LogSink;
+use super::{BodyReader, BodySink, LogSink};
 use crate::{
     code::CloseCode,
     wire::{EventAck, LogsEnd, NodeStatus, PodEvent, Request, Response, Status, StreamLogs},
@@ -19,6 +19,18 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub trait Peer: Send + Sync + 'static {
     /// A call came. The future ends it.
     fn request(&self, request: Request, cancel: CancelSignal) -> BoxFuture<Response>;
+    /// A call came with which a body may travel (HttpRequest): `body` is the caller's, `sink` takes this side's. The
+    /// future ends it; what was sent goes before the Response. Without an own form the bodies are given up.
+    fn exchange(
+        &self,
+        request: Request,
+        body: BodyReader,
+        sink: BodySink,
+        cancel: CancelSignal,
+    ) -> BoxFuture<Response> {
+        drop((body, sink));
+        self.request(request, cancel)
+    }
     /// A log stream was opened. The future ends it; the first chunk is the open acknowledgement.
     fn stream_logs(&self, open: StreamLogs, sink: LogSink) -> BoxFuture<Result<LogsEnd, Status>>;
     /// A pod event came (hub only).

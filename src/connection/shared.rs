@@ -14,7 +14,7 @@ use super::Ended;
 use crate::{
     code::{Code, reason},
     session::Session,
-    wire::{LogChunk, Response, Status, StreamId},
+    wire::{Data, LogChunk, Response, Status, StreamId},
 };
 
 #[derive(Debug)]
@@ -39,6 +39,35 @@ pub(super) struct Inner {
 pub(super) enum Pending {
     Call(oneshot::Sender<Response>),
     Logs(Box<Reading>),
+    Body(Box<Exchanging>),
+}
+
+/// A call of this side with a body in either direction.
+#[derive(Debug, Default)]
+pub(super) struct Exchanging {
+    pub(super) body: Receiving,
+    pub(super) end: Option<Response>,
+    /// Of a sink that waits for room.
+    pub(super) writer: Option<Waker>,
+}
+
+/// Body bytes that came and were not read; credit bounds them.
+#[derive(Debug, Default)]
+pub(super) struct Receiving {
+    pub(super) chunks: VecDeque<Data>,
+    pub(super) waker: Option<Waker>,
+    ended: bool,
+}
+
+impl Receiving {
+    /// What follows the end is no part of the body.
+    pub(super) fn take(&mut self, data: Data) {
+        if !self.ended {
+            self.ended = data.end;
+            self.chunks.push_back(data);
+            wake(&mut self.waker);
+        }
+    }
 }
 
 /// A log stream that this side reads.
@@ -53,8 +82,20 @@ pub(super) struct Reading {
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) cancel: CancellationToken,
-    /// Of a log sink that waits for room.
+    /// Of a sink that waits for room.
     pub(super) writer: Option<Waker>,
+    /// None when the call has no body, or nobody reads it.
+    pub(super) body: Option<Box<Receiving>>,
+}
+
+impl Running {
+    /// Who waits finds that the call was cancelled.
+    pub(super) fn wake(&mut self) {
+        wake(&mut self.writer);
+        if let Some(body) = &mut self.body {
+            wake(&mut body.waker);
+        }
+    }
 }
 
 impl Shared {
@@ -85,6 +126,12 @@ impl Shared {
     /// Looks at the state, or changes what the connection task need not know.
     pub(super) fn look<T>(&self, look: impl FnOnce(&mut Inner) -> T) -> T {
         look(&mut self.lock())
+    }
+}
+
+pub(super) fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
     }
 }
 

@@ -87,7 +87,7 @@ pub(crate) async fn serve<T: Transport>(hub: Arc<Hub>, transport: T, identity: I
         hub.metrics.reconnects.inc();
     }
     let outbox = register.outbox.unwrap_or_default();
-    let features = in_force(&register.features);
+    let features = in_force(&register.features, hub.config.compression);
     let events = features.iter().any(|name| name == feature::EVENTS) && outbox.epoch != 0;
     let link = Arc::new(Link {
         hub: Arc::downgrade(&hub),
@@ -138,7 +138,8 @@ pub(crate) async fn serve<T: Transport>(hub: Arc<Hub>, transport: T, identity: I
         ended = connection.ended() => ended,
         () = work => connection.ended().await,
     };
-    tracing::info!(plugin = %name, code = ended.code.0, reason = ?ended.reason, by_peer = ended.by_peer, "plugin disconnected");
+    let read_pauses = connection.stats().read_pauses;
+    tracing::info!(plugin = %name, code = ended.code.0, reason = ?ended.reason, by_peer = ended.by_peer, read_pauses, "plugin disconnected");
     session.why = Some(if ended.reason.is_empty() {
         ended.code.meaning().to_owned()
     } else {
@@ -228,10 +229,11 @@ fn small_message(register: &Register) -> Option<u64> {
 }
 
 /// Features that are offered and known here.
-fn in_force(offered: &[String]) -> Vec<String> {
-    let known = [feature::FLOW_CONTROL, feature::EVENTS];
+fn in_force(offered: &[String], compression: bool) -> Vec<String> {
+    let known = [feature::FLOW_CONTROL, feature::EVENTS, feature::ZSTD];
     known
         .iter()
+        .filter(|name| compression || **name != feature::ZSTD)
         .filter(|name| offered.iter().any(|other| other == *name))
         .map(|name| (*name).to_owned())
         .collect()
@@ -255,4 +257,17 @@ fn is_behind(outbox: &Outbox, applied: &EventAck) -> bool {
 
 fn log_handshake(identity: &Identity, error: &HandshakeError) {
     tracing::warn!(remote = %identity.remote, error = ?error.to_string(), "no plugin registered on an accepted link");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feature_is_in_force_when_both_sides_have_it_and_compression_when_it_is_allowed() {
+        let offered = ["zstd", "x-site-other", "events"].map(str::to_owned);
+        assert_eq!(in_force(&offered, true), [feature::EVENTS, feature::ZSTD]);
+        assert_eq!(in_force(&offered, false), [feature::EVENTS]);
+        assert_eq!(in_force(&[], true), [""; 0]);
+    }
 }

@@ -7,6 +7,18 @@ use crate::{
     transport::{Endpoint, TlsConfig},
 };
 
+/// Whether packets of the link may be compressed. Frames that carry secrets never are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Unless the hub is on this machine: there it costs more than it saves.
+    #[default]
+    Auto,
+    /// If the hub can.
+    On,
+    /// Never.
+    Off,
+}
+
 /// Settings of a plugin. [`PluginConfig::new`] fills in the defaults; [`super::Plugin::new`] checks them.
 #[derive(Clone)]
 pub struct PluginConfig {
@@ -29,6 +41,8 @@ pub struct PluginConfig {
     pub token_file: Option<PathBuf>,
     /// Whom to trust on `wss://`, and what to show.
     pub tls: TlsConfig,
+    /// Whether packets may be compressed (feature `zstd`).
+    pub compression: Compression,
     /// Changes when the records of pods were lost (see `Register.jobs_epoch`). Random by default: right for a
     /// handler that keeps its pods in memory. One that keeps them over restarts sets its own.
     pub jobs_epoch: u64,
@@ -57,12 +71,22 @@ impl PluginConfig {
             token: None,
             token_file: None,
             tls: TlsConfig::default(),
+            compression: Compression::Auto,
             jobs_epoch: super::feed::random_epoch().get(),
             reconnect_min: limits::BACKOFF_MIN,
             reconnect_max: limits::BACKOFF_MAX,
             dial_timeout: Duration::from_secs(15),
             node_timeout: Duration::from_secs(5),
             drain_grace: limits::DRAIN_GRACE,
+        }
+    }
+
+    /// Whether the plugin offers the feature `zstd`.
+    pub(super) fn offers_compression(&self) -> bool {
+        match self.compression {
+            Compression::Auto => Endpoint::parse(&self.hub).is_ok_and(|hub| !hub.is_local()),
+            Compression::On => true,
+            Compression::Off => false,
         }
     }
 
@@ -136,6 +160,7 @@ impl fmt::Debug for PluginConfig {
             .field("token", &self.token.as_ref().map(|_| "(not shown)"))
             .field("token_file", &self.token_file)
             .field("tls", &self.tls)
+            .field("compression", &self.compression)
             .field("jobs_epoch", &self.jobs_epoch)
             .field("reconnect_min", &self.reconnect_min)
             .field("reconnect_max", &self.reconnect_max)
@@ -247,6 +272,26 @@ mod tests {
             error(|config| config.labels = (0..65).map(|i| (i.to_string(), String::new())).collect());
         assert_eq!(labels, "labels is \"65 labels\": it must be at most 64 labels");
         assert!(error(|config| config.instance = String::new()).starts_with("instance is \"\""));
+    }
+
+    #[test]
+    fn compression_is_offered_to_a_hub_elsewhere_unless_told_otherwise() {
+        let offers = |hub: &str, compression| {
+            let mut config = PluginConfig::new(hub, "a");
+            config.compression = compression;
+            config.offers_compression()
+        };
+        for local in [
+            "ws://127.0.0.1:3000/ws",
+            "wss://localhost/ws",
+            "ws://[::1]:3000",
+            "unix:///run/hub.sock",
+        ] {
+            assert!(!offers(local, Compression::Auto), "{local}");
+            assert!(offers(local, Compression::On), "{local}");
+        }
+        assert!(offers("wss://hub.example.org/ws", Compression::Auto));
+        assert!(!offers("wss://hub.example.org/ws", Compression::Off));
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod states;
 mod status;
 
 pub use crate::connection::{CancelSignal, LogSink, ReaderGone};
-pub use config::{ConfigError, PluginConfig};
+pub use config::{Compression, ConfigError, PluginConfig};
 pub use dial::{DialFailure, Dialer};
 pub use handler::{Create, Created, Delete, Deleted, Events, Handler, LogRequest, Which};
 pub use requests::Container;

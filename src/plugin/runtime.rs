@@ -324,6 +324,9 @@ impl<H: Handler> Plugin<H> {
         if events {
             features.push(feature::EVENTS.to_owned());
         }
+        if self.config.offers_compression() {
+            features.push(feature::ZSTD.to_owned());
+        }
         Register {
             role: Role::Plugin.into(),
             plugin: self.config.name.clone(),

@@ -1,14 +1,11 @@
-//! Calls: opened, answered, cancelled, expired.
+//! Calls of this side: opened, given up, ended.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{
     Event, Session, State,
-    credit::{RecvWindow, SendCredit, cost},
-    streams::{Incoming, IncomingState, Kind, Outgoing, OutgoingState},
+    credit::{RecvWindow, SendCredit},
+    streams::{Kind, Outgoing, OutgoingState, Sending},
 };
 use crate::{
     code::{Code, reason},
@@ -20,7 +17,7 @@ use crate::{
 };
 
 /// What a deadline is when the caller named none.
-fn default_timeout(op: Option<&Op>) -> Duration {
+pub(super) fn default_timeout(op: Option<&Op>) -> Duration {
     match op {
         Some(Op::CreatePod(_)) => limits::CREATE_TIMEOUT,
         Some(Op::DeletePod(_)) => limits::DELETE_TIMEOUT,
@@ -28,8 +25,13 @@ fn default_timeout(op: Option<&Op>) -> Duration {
     }
 }
 
+/// Whether a body may travel with a call, in either direction, as Data.
+pub fn streams_body(request: &Request) -> bool {
+    matches!(request.op, Some(Op::HttpRequest(_)))
+}
+
 /// A deadline that cannot overflow: what lies beyond a day is a day.
-fn deadline(now: Instant, timeout_ms: u64, default: Duration) -> Instant {
+pub(super) fn deadline(now: Instant, timeout_ms: u64, default: Duration) -> Instant {
     const DAY: Duration = Duration::from_secs(24 * 3600);
     let timeout = match timeout_ms {
         0 => default,
@@ -38,7 +40,7 @@ fn deadline(now: Instant, timeout_ms: u64, default: Duration) -> Instant {
     now + timeout
 }
 
-fn failed(status: Status) -> Response {
+pub(super) fn failed(status: Status) -> Response {
     Response {
         status: Some(status),
         result: None,
@@ -64,7 +66,14 @@ impl Session {
             return Err(Status::new(Code::InvalidArgument, "", text).not_started());
         }
         let deadline = deadline(now, request.timeout_ms, default_timeout(request.op.as_ref()));
-        self.open(Kind::Call, Body::Request(request), deadline, None, now)
+        if streams_body(&request)
+            && !(self.has_feature(feature::HTTP) && self.has_feature(feature::FLOW_CONTROL))
+        {
+            let text = "the peer takes no HTTP requests (features `http` and `flow_control`)";
+            return Err(Status::new(Code::Unimplemented, reason::NOT_SUPPORTED, text).not_started());
+        }
+        let recv = Some(RecvWindow::body());
+        self.open(Kind::Call, Body::Request(request), deadline, recv, now)
     }
 
     /// Opens a log stream. Chunks come as [`Event::LogChunk`], its end as the one [`Event::Response`]. Credit is
@@ -75,7 +84,7 @@ impl Session {
     pub fn open_logs(&mut self, mut open: StreamLogs, now: Instant) -> Result<StreamId, Status> {
         let recv = if self.has_feature(feature::FLOW_CONTROL) {
             open.credit = limits::LOG_CREDIT;
-            Some(RecvWindow::new(limits::LOG_CREDIT))
+            Some(RecvWindow::logs())
         } else {
             let options = open.options.unwrap_or_default();
             let Some(limit) = options.limit_bytes.filter(|_| !options.follow) else {
@@ -148,14 +157,19 @@ impl Session {
             return refuse(Code::ResourceExhausted, reason::MESSAGE_TOO_LARGE, text);
         }
         self.streams.next = id.next();
+        let credit = match kind {
+            Kind::Call => limits::BODY_CREDIT,
+            Kind::Logs => 0,
+        };
+        let sensitive = matches!(&body, Body::Request(request) if request.sensitive);
         let stream = Outgoing {
             kind,
             state: OutgoingState::Queued,
             deadline: Some(deadline),
             since: now,
-            send: SendCredit::default(),
-            recv: recv.or_else(|| (kind == Kind::Call).then(|| RecvWindow::new(0))),
-            queue: VecDeque::new(),
+            send: Sending::new(SendCredit::new(credit)),
+            recv,
+            sensitive,
         };
         self.streams.insert_outgoing(id, stream);
         self.schedule.call(id, body);
@@ -181,7 +195,7 @@ impl Session {
         if let Some(stream) = self.streams.outgoing.get_mut(&id) {
             stream.state = OutgoingState::Cancelling;
             stream.deadline = Some(until);
-            stream.queue.clear();
+            stream.send.clear();
             self.streams.note_deadline(until);
             self.schedule.cancel(id);
         }
@@ -204,153 +218,7 @@ impl Session {
         }
     }
 
-    /// Answers a call of the peer, once; a log stream's answer leaves behind its chunks.
-    pub fn respond(&mut self, id: StreamId, mut response: Response) {
-        let Some(stream) = self.streams.incoming.get_mut(&id) else {
-            return;
-        };
-        match stream.state {
-            IncomingState::Running | IncomingState::Cancelled => {}
-            IncomingState::Expired => {
-                // Answered when it expired; if that answer has left, this was all that was waited for.
-                if stream.queue.is_empty() {
-                    self.streams.remove_incoming(id);
-                } else {
-                    stream.state = IncomingState::Ending;
-                }
-                return self.check_drained();
-            }
-            IncomingState::Ending => return,
-        }
-        let max = self.peer_limits.max_message_bytes;
-        let body = Body::Response(response);
-        let size = encoded_len(id, &body) as u64;
-        response = match body {
-            Body::Response(_) if size > max => failed(Status::new(
-                Code::ResourceExhausted,
-                reason::MESSAGE_TOO_LARGE,
-                format!("the answer has {size} bytes, and the peer takes {max}"),
-            )),
-            Body::Response(response) => response,
-            _ => return,
-        };
-        stream.state = IncomingState::Ending;
-        stream.queue.push_back(Body::Response(response));
-        let kind = stream.kind;
-        let alone = stream.queue.len() == 1;
-        self.schedule.answer(id, kind, alone);
-    }
-
-    pub(super) fn handle_stream(&mut self, id: StreamId, body: Option<Body>, now: Instant) {
-        let from_peer = id.opener() != self.side;
-        if from_peer && id > self.streams.last_peer {
-            return self.handle_new(id, body, now);
-        }
-        match body {
-            Some(Body::Request(_) | Body::StreamLogs(_)) if from_peer => {
-                self.violation("a stream id was used again");
-            }
-            Some(Body::Request(_) | Body::StreamLogs(_)) => {
-                self.violation("a stream id of the other parity was opened")
-            }
-            Some(Body::Response(response)) if !from_peer => self.handle_response(id, response),
-            Some(Body::LogChunk(chunk)) if !from_peer => {
-                let cost = cost(chunk.data.len());
-                self.handle_bytes(id, chunk.data.len(), cost, now, |id| Event::LogChunk(id, chunk));
-            }
-            Some(Body::Data(data)) => {
-                let cost = cost(data.data.len());
-                self.handle_bytes(id, data.data.len(), cost, now, |id| Event::Data(id, data));
-            }
-            Some(Body::Credit(credit)) => self.handle_credit(id, credit.bytes),
-            Some(Body::CancelStream(_)) if from_peer => self.handle_cancel(id),
-            _ => self.stats.ignored += 1,
-        }
-    }
-
-    /// The first frame on a stream of the peer's parity.
-    fn handle_new(&mut self, id: StreamId, body: Option<Body>, now: Instant) {
-        match body {
-            Some(Body::Request(request)) => {
-                self.streams.last_peer = id;
-                let at = deadline(now, request.timeout_ms, default_timeout(request.op.as_ref()));
-                if self.admit(id, Kind::Call, at, 0) {
-                    self.events.push_back(Event::Request(id, request));
-                }
-            }
-            Some(Body::StreamLogs(open)) => {
-                self.streams.last_peer = id;
-                let at = deadline(now, open.timeout_ms, limits::LOG_OPEN_TIMEOUT);
-                let credit = if self.has_feature(feature::FLOW_CONTROL) {
-                    open.credit
-                } else {
-                    u64::MAX
-                };
-                if self.admit(id, Kind::Logs, at, credit) {
-                    self.events.push_back(Event::StreamLogs(id, open));
-                }
-            }
-            None => {
-                // A kind of call of a later version: it must get an answer, or its caller hangs.
-                self.streams.last_peer = id;
-                let text = "this kind of call is not known here";
-                self.turn_away(id, Status::new(Code::Unimplemented, reason::NO_SUCH_OP, text));
-            }
-            Some(_) => self.stats.ignored += 1,
-        }
-    }
-
-    /// Takes a call of the peer into the table, or answers it at once.
-    fn admit(&mut self, id: StreamId, kind: Kind, deadline: Instant, credit: u64) -> bool {
-        let (max, word) = match kind {
-            Kind::Call => (self.config.max_calls, reason::TOO_MANY_CALLS),
-            Kind::Logs => (self.config.max_log_streams, reason::TOO_MANY_STREAMS),
-        };
-        let refusal = if self.state == State::Draining {
-            Some(Status::new(Code::Unavailable, reason::DRAINING, "going away"))
-        } else if self.streams.incoming_count(kind) >= max as usize {
-            let text = format!("at most {max} at once");
-            Some(Status::new(Code::ResourceExhausted, word, text))
-        } else if kind == Kind::Logs && credit < cost(limits::MAX_LOG_CHUNK) {
-            let text = format!(
-                "initial credit must be at least {} bytes",
-                cost(limits::MAX_LOG_CHUNK)
-            );
-            Some(Status::new(Code::InvalidArgument, "", text))
-        } else {
-            None
-        };
-        if let Some(status) = refusal {
-            self.turn_away(id, status);
-            return false;
-        }
-        self.streams.insert_incoming(
-            id,
-            Incoming {
-                kind,
-                state: IncomingState::Running,
-                deadline: Some(deadline),
-                send: SendCredit::new(credit),
-                recv: (kind == Kind::Call).then(|| RecvWindow::new(0)),
-                queue: VecDeque::new(),
-                queued_bytes: 0,
-                begun: false,
-                blocked: false,
-            },
-        );
-        true
-    }
-
-    fn turn_away(&mut self, id: StreamId, status: Status) {
-        if !self.schedule.refusal(id, failed(status.not_started())) {
-            self.close(
-                crate::code::CloseCode::OVERLOADED,
-                "too many refused calls wait to be written",
-            );
-        }
-    }
-
-    fn handle_response(&mut self, id: StreamId, response: Response) {
+    pub(super) fn handle_response(&mut self, id: StreamId, response: Response) {
         let Some(stream) = self.streams.remove_outgoing(id) else {
             self.stats.ignored += 1;
             return;
@@ -359,84 +227,6 @@ impl Session {
             self.events.push_back(Event::Response(id, response));
         }
         self.schedule.forget_control(id);
-        self.check_drained();
-    }
-
-    fn handle_cancel(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.incoming.get_mut(&id) else {
-            self.stats.ignored += 1;
-            return;
-        };
-        if stream.state == IncomingState::Running {
-            stream.state = IncomingState::Cancelled;
-            stream.queue.clear();
-            stream.queued_bytes = 0;
-            self.events.push_back(Event::Cancelled(id));
-        }
-    }
-
-    /// Ends a call of the peer with a status while its owner still works on it.
-    pub(super) fn expire_incoming(&mut self, id: StreamId, status: Status) {
-        let Some(stream) = self.streams.incoming.get_mut(&id) else {
-            return;
-        };
-        if !matches!(stream.state, IncomingState::Running | IncomingState::Cancelled) {
-            return;
-        }
-        if stream.state == IncomingState::Running {
-            self.events.push_back(Event::Cancelled(id));
-        }
-        stream.state = IncomingState::Expired;
-        stream.deadline = None;
-        stream.queue.push_back(Body::Response(failed(status)));
-        let (kind, alone) = (stream.kind, stream.queue.len() == 1);
-        self.schedule.answer(id, kind, alone);
-    }
-
-    pub(super) fn expire_calls(&mut self, now: Instant) {
-        if self.streams.next_deadline.is_none_or(|at| at > now) {
-            return;
-        }
-        let due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
-        let ours: Vec<StreamId> = self
-            .streams
-            .outgoing
-            .iter()
-            .filter(|(_, s)| due(s.deadline))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ours {
-            if self
-                .streams
-                .outgoing
-                .get(&id)
-                .is_some_and(|s| s.state == OutgoingState::Cancelling)
-            {
-                self.streams.remove_outgoing(id);
-                self.schedule.forget_control(id);
-            } else {
-                self.end_outgoing(
-                    id,
-                    Status::new(Code::DeadlineExceeded, "", "no answer in time"),
-                    now,
-                );
-            }
-        }
-        let theirs: Vec<StreamId> = self
-            .streams
-            .incoming
-            .iter()
-            .filter(|(_, s)| due(s.deadline))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in theirs {
-            self.expire_incoming(id, Status::new(Code::DeadlineExceeded, "", "not done in time"));
-        }
-        let open = self.streams.outgoing.values().map(|s| s.deadline);
-        self.streams.next_deadline = open
-            .chain(self.streams.incoming.values().map(|s| s.deadline))
-            .flatten()
-            .min();
         self.check_drained();
     }
 }

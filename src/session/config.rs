@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Rate;
 use crate::{limits, wire::Limits};
 
 /// Bounds and timers of one side. The defaults are those of [`crate::limits`].
@@ -27,8 +28,14 @@ pub struct Config {
     pub idle: Duration,
     /// How long the transport may take no byte.
     pub write_stall: Duration,
+    /// How fast the peer may start things (calls, cancels, events, pings) before it is read no faster; none:
+    /// it is trusted.
+    pub peer_frames: Option<Rate>,
+    /// How often the peer's transport may ping before the link is closed; none: it is trusted.
+    pub socket_pings: Option<Rate>,
 }
 
+/// Of a side that trusts its peer: no rates.
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -42,11 +49,34 @@ impl Default for Config {
             call_probe: limits::CALL_PROBE,
             idle: limits::IDLE_TIMEOUT,
             write_stall: limits::WRITE_STALL,
+            peer_frames: None,
+            socket_pings: None,
         }
     }
 }
 
 impl Config {
+    /// Of the accepting side: it lets in peers that may be broken or hostile, so their rates are bounded.
+    pub fn accepting() -> Self {
+        Self {
+            peer_frames: Some(Rate {
+                per_second: limits::PEER_FRAMES_PER_SECOND,
+                burst: limits::PEER_FRAMES_BURST,
+            }),
+            socket_pings: Some(Rate {
+                per_second: limits::SOCKET_PINGS_PER_SECOND,
+                burst: limits::SOCKET_PINGS_BURST,
+            }),
+            ..Self::default()
+        }
+    }
+
+    /// Of the dialling side: it chose its hub and trusts it. A hub may open as many calls as `max_calls` allows,
+    /// over and over.
+    pub fn dialling() -> Self {
+        Self::default()
+    }
+
     /// What this side declares in Register or Welcome.
     pub fn limits(&self) -> Limits {
         Limits {

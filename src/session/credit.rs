@@ -53,17 +53,29 @@ pub(crate) struct RecvWindow {
     consumed: u64,
     /// How much may be on its way or unread at a time.
     window: u64,
+    /// What the window becomes once the stream flows.
+    flowing: u64,
     /// Consumed in all.
     total: u64,
 }
 
 impl RecvWindow {
-    /// A window whose first grant has been or will be made by the opener of the stream.
-    pub(crate) fn new(window: u64) -> Self {
+    /// Of a log stream: the opener makes the first grant.
+    pub(crate) fn logs() -> Self {
+        Self::new(limits::LOG_CREDIT, limits::LOG_CREDIT_FLOWING)
+    }
+
+    /// Of a body: every call begins with the same grant, unsaid.
+    pub(crate) fn body() -> Self {
+        Self::new(limits::BODY_CREDIT, limits::BODY_CREDIT_FLOWING)
+    }
+
+    fn new(window: u64, flowing: u64) -> Self {
         Self {
             outstanding: window,
             consumed: 0,
             window,
+            flowing,
             total: 0,
         }
     }
@@ -98,9 +110,9 @@ impl RecvWindow {
     pub(crate) fn consume(&mut self, cost: u64) -> Option<u64> {
         self.consumed = self.consumed.saturating_add(cost);
         self.total = self.total.saturating_add(cost);
-        if self.total >= self.window / 2 && self.window < limits::LOG_CREDIT_FLOWING {
-            self.consumed += limits::LOG_CREDIT_FLOWING - self.window;
-            self.window = limits::LOG_CREDIT_FLOWING;
+        if self.total >= self.window / 2 && self.window < self.flowing {
+            self.consumed += self.flowing - self.window;
+            self.window = self.flowing;
         }
         if self.consumed < self.window / 4 {
             return None;
@@ -122,9 +134,12 @@ mod tests {
         /// Whatever chunks travel and however late they are read, nothing is lost or made up, and a sender
         /// whose reader has read everything can always send the largest chunk.
         #[test]
-        fn credit_is_conserved(lens in prop::collection::vec(0usize..=limits::MAX_LOG_CHUNK, 1..200), lag in 0usize..8) {
-            let mut send = SendCredit::new(limits::LOG_CREDIT);
-            let mut recv = RecvWindow::new(limits::LOG_CREDIT);
+        fn credit_is_conserved(lens in prop::collection::vec(0usize..=limits::MAX_LOG_CHUNK, 1..200), lag in 0usize..8, body in any::<bool>()) {
+            let (first, mut recv) = match body {
+                true => (limits::BODY_CREDIT, RecvWindow::body()),
+                false => (limits::LOG_CREDIT, RecvWindow::logs()),
+            };
+            let mut send = SendCredit::new(first);
             let mut unread = std::collections::VecDeque::new();
             for len in lens {
                 let cost = cost(len);
@@ -159,7 +174,7 @@ mod tests {
 
     #[test]
     fn an_overdraft_is_seen() {
-        let mut recv = RecvWindow::new(limits::LOG_CREDIT);
+        let mut recv = RecvWindow::logs();
         assert!(recv.receive(limits::LOG_CREDIT));
         assert!(!recv.receive(1));
     }

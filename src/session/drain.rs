@@ -74,7 +74,7 @@ impl Session {
             .values()
             .any(|s| s.state != OutgoingState::Cancelling);
         let busy_in = self.streams.incoming.values().any(|s| {
-            matches!(s.state, IncomingState::Running | IncomingState::Ending) || !s.queue.is_empty()
+            matches!(s.state, IncomingState::Running | IncomingState::Ending) || !s.send.queue.is_empty()
         });
         if !busy_out && !busy_in {
             self.finish_drain();

@@ -13,9 +13,6 @@ use crate::{
     wire::{Data, LogChunk, Status, StreamId, frame::Body},
 };
 
-/// How many bytes one stream may have queued for writing, whatever its credit: keeps memory flat.
-const MAX_QUEUED: usize = 256 << 10;
-
 /// What became of a chunk.
 #[derive(Debug, PartialEq)]
 pub enum Offer<T> {
@@ -38,14 +35,11 @@ impl Session {
         {
             return Offer::Gone;
         }
-        if stream.queued_bytes >= MAX_QUEUED || !stream.send.spend(cost(len)) {
-            stream.blocked = true;
+        if !stream.send.claim(len) {
             return Offer::Full(chunk);
         }
-        stream.begun = true;
         stream.deadline = None;
-        stream.queued_bytes += len + limits::CHUNK_OVERHEAD as usize;
-        stream.queue.push_back(Body::LogChunk(chunk));
+        stream.send.queue.push_back(Body::LogChunk(chunk));
         self.schedule.bytes_ready(id);
         Offer::Taken
     }
@@ -56,27 +50,20 @@ impl Session {
         if len > limits::MAX_LOG_CHUNK {
             return Offer::Gone;
         }
-        if let Some(stream) = self.streams.incoming.get_mut(&id) {
-            if stream.state != IncomingState::Running {
-                return Offer::Gone;
-            }
-            if stream.queued_bytes >= MAX_QUEUED || !stream.send.spend(cost(len)) {
-                stream.blocked = true;
-                return Offer::Full(data);
-            }
-            stream.queued_bytes += len + limits::CHUNK_OVERHEAD as usize;
-            stream.queue.push_back(Body::Data(data));
-        } else if let Some(stream) = self.streams.outgoing.get_mut(&id) {
-            if stream.state == OutgoingState::Cancelling {
-                return Offer::Gone;
-            }
-            if !stream.send.spend(cost(len)) {
-                return Offer::Full(data);
-            }
-            stream.queue.push_back(Body::Data(data));
-        } else {
+        let send = match self.streams.incoming.get_mut(&id) {
+            Some(stream) => (stream.kind == Kind::Call && stream.state == IncomingState::Running)
+                .then_some(&mut stream.send),
+            None => (self.streams.outgoing.get_mut(&id))
+                .filter(|stream| stream.kind == Kind::Call && stream.state != OutgoingState::Cancelling)
+                .map(|stream| &mut stream.send),
+        };
+        let Some(send) = send else {
             return Offer::Gone;
+        };
+        if !send.claim(len) {
+            return Offer::Full(data);
         }
+        send.queue.push_back(Body::Data(data));
         self.schedule.bytes_ready(id);
         Offer::Taken
     }
@@ -98,45 +85,28 @@ impl Session {
     }
 
     pub(super) fn handle_credit(&mut self, id: StreamId, bytes: u64) {
-        if let Some(stream) = self.streams.incoming.get_mut(&id) {
-            stream.send.grant(bytes);
-            if stream.blocked && stream.queued_bytes < MAX_QUEUED {
-                stream.blocked = false;
-                self.events.push_back(Event::Writable(id));
-            }
-        } else if let Some(stream) = self.streams.outgoing.get_mut(&id) {
-            stream.send.grant(bytes);
-            self.events.push_back(Event::Writable(id));
-        } else {
-            self.stats.ignored += 1;
+        let send = match self.streams.incoming.get_mut(&id) {
+            Some(stream) => Some(&mut stream.send),
+            None => self.streams.outgoing.get_mut(&id).map(|stream| &mut stream.send),
+        };
+        match send.map(|send| send.grant(bytes)) {
+            Some(true) => self.events.push_back(Event::Writable(id)),
+            Some(false) => {}
+            None => self.stats.ignored += 1,
         }
     }
 
-    /// Queued bytes of a stream have left.
-    pub(super) fn bytes_left(&mut self, id: StreamId, len: usize) {
-        if let Some(stream) = self.streams.incoming.get_mut(&id) {
-            stream.queued_bytes = stream
-                .queued_bytes
-                .saturating_sub(len + limits::CHUNK_OVERHEAD as usize);
-            if stream.blocked
-                && stream.queued_bytes < MAX_QUEUED
-                && stream.send.affords(cost(limits::LOG_CHUNK))
-            {
-                stream.blocked = false;
-                self.events.push_back(Event::Writable(id));
-            }
-        }
-    }
-
-    /// A chunk or data of `cost` came on a known stream; `event` wraps it.
+    /// A chunk (of a log) or data (of a call) came; `event` wraps it.
     pub(super) fn handle_bytes(
         &mut self,
         id: StreamId,
+        kind: Kind,
         len: usize,
-        cost: u64,
         now: Instant,
         event: impl FnOnce(StreamId) -> Event,
     ) {
+        let fits = |of: Kind| of == kind && len <= limits::MAX_LOG_CHUNK;
+        let cost = cost(len);
         if let Some(stream) = self.streams.outgoing.get_mut(&id) {
             if stream.state == OutgoingState::Cancelling {
                 return;
@@ -144,8 +114,7 @@ impl Session {
             if stream.kind == Kind::Logs {
                 stream.deadline = None;
             }
-            if len <= limits::MAX_LOG_CHUNK && stream.recv.as_mut().is_none_or(|window| window.receive(cost))
-            {
+            if fits(stream.kind) && stream.recv.as_mut().is_none_or(|window| window.receive(cost)) {
                 return self.events.push_back(event(id));
             }
             self.stats.flow_violations += 1;
@@ -155,8 +124,7 @@ impl Session {
             if stream.state != IncomingState::Running {
                 return;
             }
-            if len <= limits::MAX_LOG_CHUNK && stream.recv.as_mut().is_some_and(|window| window.receive(cost))
-            {
+            if fits(stream.kind) && stream.recv.as_mut().is_some_and(|window| window.receive(cost)) {
                 return self.events.push_back(event(id));
             }
             self.stats.flow_violations += 1;

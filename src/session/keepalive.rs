@@ -12,6 +12,8 @@ use crate::{code::CloseCode, wire::Side};
 #[derive(Debug)]
 pub(crate) struct Keepalive {
     last_frame: Instant,
+    /// When reading began again after a pause of this side's choice: no silence before counts.
+    listening: Instant,
     last_socket: Instant,
     /// When the next regular ping is due; the dialling side sends none.
     next_ping: Option<Instant>,
@@ -37,6 +39,7 @@ impl Keepalive {
     pub(crate) fn new(config: &Config, side: Side, now: Instant) -> Self {
         Self {
             last_frame: now,
+            listening: now,
             last_socket: now,
             next_ping: (side == Side::Hub).then(|| now + config.ping_interval),
             pinged: None,
@@ -63,9 +66,21 @@ impl Keepalive {
         self.last_frame
     }
 
+    /// This side reads again after a pause: what the peer said meanwhile is still to come.
+    pub(crate) fn listens(&mut self, now: Instant) {
+        self.listening = now;
+        if let Some(at) = &mut self.pinged {
+            *at = now;
+        }
+    }
+
+    fn quiet_since(&self) -> Instant {
+        self.last_frame.max(self.listening)
+    }
+
     /// When to look again. `waiting_since` is when the oldest unanswered call began.
     pub(crate) fn next(&self, waiting_since: Option<Instant>) -> Instant {
-        let mut next = self.last_frame + self.idle;
+        let mut next = self.quiet_since() + self.idle;
         if let Some(at) = self.pinged {
             next = next.min(at + self.timeout);
         } else if let Some(since) = waiting_since {
@@ -78,15 +93,17 @@ impl Keepalive {
         next.max(self.probe_from)
     }
 
-    fn judge(&mut self, unanswered: Option<Unanswered>, now: Instant) -> Verdict {
+    /// `reads` is false while this side takes nothing from the peer: then silence says nothing.
+    fn judge(&mut self, unanswered: Option<Unanswered>, reads: bool, now: Instant) -> Verdict {
         // The transport's pong came after the last frame, and lately: the process is there, its hands are full.
         let pongs = self.last_socket > self.last_frame && now < self.last_socket + self.timeout * 3;
         let busy = pongs && unanswered.is_some_and(|calls| now < calls.until);
-        if now >= self.last_frame + self.idle && !busy {
+        let excused = busy || !reads;
+        if now >= self.quiet_since() + self.idle && !excused {
             return Verdict::Dead("nothing was heard for too long");
         }
         if let Some(at) = self.pinged {
-            if now >= at + self.timeout && !busy {
+            if now >= at + self.timeout && !excused {
                 return Verdict::Dead("no answer to a ping");
             }
         } else if unanswered.is_some_and(|calls| now >= (calls.since + self.probe).max(self.probe_from)) {
@@ -113,7 +130,8 @@ impl Session {
     pub(super) fn keep_alive(&mut self, now: Instant) {
         let unanswered = self.streams.unanswered();
         self.streams.waiting_since = unanswered.map(|calls| calls.since);
-        match self.keepalive.judge(unanswered, now) {
+        let reads = self.may_read(now);
+        match self.keepalive.judge(unanswered, reads, now) {
             Verdict::Fine => {}
             Verdict::Ping => {
                 let id = self.keepalive.ping(now);

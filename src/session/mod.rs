@@ -19,10 +19,15 @@ mod config;
 mod credit;
 mod drain;
 mod event;
+mod expiry;
 mod flow;
 mod handshake;
+mod intake;
 mod keepalive;
+mod packet;
+mod rate;
 mod schedule;
+mod serving;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -34,15 +39,22 @@ use std::{
 
 use bytes::Bytes;
 
+pub use calls::streams_body;
 pub use config::Config;
 pub use event::Event;
 pub use flow::Offer;
+pub use rate::Rate;
 
 use crate::{
     code::CloseCode,
     wire::{CodecError, Frame, Limits, Side, StreamId, decode_packet, frame::Body},
 };
-use {keepalive::Keepalive, schedule::Schedule, streams::Streams};
+use {
+    intake::{Intake, is_started_by_peer},
+    keepalive::Keepalive,
+    schedule::Schedule,
+    streams::Streams,
+};
 
 /// Where the link stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +85,7 @@ pub struct Session {
     streams: Streams,
     schedule: Schedule,
     keepalive: Keepalive,
+    intake: Intake,
     events: VecDeque<Event>,
     handshake_deadline: Option<Instant>,
     drain_deadline: Option<Instant>,
@@ -91,15 +104,22 @@ pub struct Stats {
     pub frames_out: u64,
     /// Packets written.
     pub packets_out: u64,
+    /// Of these, compressed ones.
+    pub packets_compressed: u64,
     /// Frames that were ignored: late, unknown, or not for this side.
     pub ignored: u64,
     /// Streams that were reset because the peer used credit it did not have.
     pub flow_violations: u64,
+    /// Frames that the peer started by itself, or that fitted nowhere.
+    pub started_by_peer: u64,
+    /// How often reading stopped because the peer started more than its rate.
+    pub read_pauses: u64,
 }
 
 impl Session {
     fn new(config: Config, side: Side, state: State, now: Instant) -> Self {
         let keepalive = Keepalive::new(&config, side, now);
+        let intake = Intake::new(&config, now);
         let streams = Streams::new(side);
         let handshake_deadline = Some(now + config.register_timeout);
         Self {
@@ -111,6 +131,7 @@ impl Session {
             streams,
             schedule: Schedule::default(),
             keepalive,
+            intake,
             events: VecDeque::new(),
             handshake_deadline,
             drain_deadline: None,
@@ -126,6 +147,7 @@ impl Session {
         if self.state == State::Closed {
             return;
         }
+        self.end_pause(now);
         match decode_packet(message, self.config.max_message) {
             Ok(frames) => {
                 for frame in frames {
@@ -158,8 +180,17 @@ impl Session {
                 self.handle_go_away(go_away)
             }
             (State::AwaitWelcome, _) => self.stats.ignored += 1,
-            (_, body) if id == StreamId::LINK => self.handle_link(body),
-            (_, body) => self.handle_stream(id, body, now),
+            (_, body) => {
+                let (started, ignored) = (is_started_by_peer(body.as_ref()), self.stats.ignored);
+                if id == StreamId::LINK {
+                    self.handle_link(body);
+                } else {
+                    self.handle_stream(id, body, now);
+                }
+                if started || self.stats.ignored > ignored {
+                    self.count_started(now);
+                }
+            }
         }
     }
 
@@ -197,6 +228,7 @@ impl Session {
             self.handshake_deadline,
             self.drain_deadline,
             self.streams.next_deadline,
+            self.intake.paused_until(),
             (self.handshake_deadline.is_none()).then(|| self.keepalive.next(self.streams.waiting_since)),
         ]
         .into_iter()
@@ -217,6 +249,7 @@ impl Session {
             };
             return self.close(CloseCode::IDLE, text);
         }
+        self.end_pause(now);
         self.expire_calls(now);
         if self.drain_deadline.is_some_and(|at| at <= now) {
             return self.finish_drain();

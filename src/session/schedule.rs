@@ -1,4 +1,4 @@
-//! What is written next: three lanes, and packets made of them.
+//! What is written next: three lanes. Packets are made of them in packet.rs.
 //!
 //! ```text
 //! handshake > control (goaway, pong, ping, ack, cancel, credit) > calls and events > bytes, round-robin
@@ -9,25 +9,13 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
-use bytes::{Bytes, BytesMut};
-
-use super::{
-    Session, State,
-    streams::{IncomingState, Kind, OutgoingState},
-};
-use crate::{
-    limits,
-    wire::{
-        CancelStream, Credit, EventAck, GoAway, NodeStatus, Ping, PodEvent, Pong, Response, StreamId,
-        codec::{compress_packet, encode_frame, encoded_len},
-        frame::Body,
-    },
+use super::{Session, State, streams::Kind};
+use crate::wire::{
+    CancelStream, Credit, EventAck, GoAway, NodeStatus, Ping, PodEvent, Pong, Response, StreamId, frame::Body,
 };
 
 /// Refused calls that may wait to be written: a peer that opens more without reading is cut off.
 const MAX_REFUSALS: usize = 1_024;
-/// Below this a packet is not worth compressing.
-const COMPRESS_FROM: usize = 1_024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Schedule {
@@ -37,19 +25,21 @@ pub(crate) struct Schedule {
     ping: Option<u64>,
     ack: Option<EventAck>,
     cancels: VecDeque<StreamId>,
-    credits: BTreeMap<StreamId, u64>,
-    node: Option<NodeStatus>,
-    calls: VecDeque<Item>,
-    refusals: usize,
+    pub(crate) credits: BTreeMap<StreamId, u64>,
+    pub(crate) node: Option<NodeStatus>,
+    pub(crate) calls: VecDeque<Item>,
+    pub(crate) refusals: usize,
     /// Streams with something in their own queue, each once.
-    ready: VecDeque<StreamId>,
-    is_ready: HashSet<StreamId>,
+    pub(crate) ready: VecDeque<StreamId>,
+    pub(crate) is_ready: HashSet<StreamId>,
     pub(crate) compress: bool,
+    /// Whether the packet in the making holds a frame that must not be compressed.
+    pub(crate) plain_only: bool,
 }
 
 /// One frame of the middle lane.
 #[derive(Debug)]
-enum Item {
+pub(crate) enum Item {
     /// Opens a call of ours.
     Open(StreamId, Body),
     /// The answer that stands alone in the queue of an incoming call.
@@ -135,7 +125,7 @@ impl Schedule {
         };
     }
 
-    fn control(&mut self) -> Option<(StreamId, Body)> {
+    pub(crate) fn control(&mut self) -> Option<(StreamId, Body)> {
         if let Some(body) = self.handshake.pop_front() {
             return Some((StreamId::LINK, body));
         }
@@ -199,156 +189,4 @@ impl Session {
             || !s.calls.is_empty()
             || !s.ready.is_empty()
     }
-
-    /// The next message to write: frames joined up to about 64 KiB, never above what the peer takes.
-    pub fn poll_packet(&mut self) -> Option<Bytes> {
-        let max = usize::try_from(self.peer_limits.max_message_bytes).unwrap_or(usize::MAX);
-        let target = limits::PACKET_TARGET.min(max);
-        let mut out = BytesMut::new();
-        let mut plain_only = false;
-        let mut frames = 0;
-        while out.len() < target && frames < limits::MAX_FRAMES {
-            let room = if out.is_empty() {
-                usize::MAX
-            } else {
-                max.min(2 * target) - out.len().min(max)
-            };
-            let Some((id, body)) = self.next_frame(room) else {
-                break;
-            };
-            plain_only |= matches!(&body, Body::Request(request) if request.sensitive);
-            encode_frame(&mut out, id, body);
-            frames += 1;
-        }
-        if out.is_empty() {
-            return None;
-        }
-        self.stats.frames_out += frames as u64;
-        self.stats.packets_out += 1;
-        self.check_drained();
-        if self.schedule.compress
-            && !plain_only
-            && out.len() >= COMPRESS_FROM
-            && let Some(squeezed) = compress_packet(&out)
-        {
-            return Some(squeezed);
-        }
-        Some(out.freeze())
-    }
-
-    /// Takes the next frame if it fits into `room` bytes.
-    fn next_frame(&mut self, room: usize) -> Option<(StreamId, Body)> {
-        // Control frames are a few bytes; the room always covers one more after the last check.
-        if room < 1_024 {
-            return None;
-        }
-        if let Some(frame) = self.schedule.control() {
-            return Some(frame);
-        }
-        if let Some(status) = self.schedule.node.take() {
-            return Some((StreamId::LINK, Body::NodeStatus(status)));
-        }
-        while let Some(item) = self.schedule.calls.pop_front() {
-            match self.call_frame(item, room) {
-                Ok(Some(frame)) => return Some(frame),
-                Ok(None) => {}
-                Err(item) => {
-                    self.schedule.calls.push_front(item);
-                    return None;
-                }
-            }
-        }
-        while let Some(id) = self.schedule.ready.pop_front() {
-            match self.byte_frame(id, room) {
-                Ok(Some(body)) => return Some((id, body)),
-                Ok(None) => {}
-                Err(TooBig) => {
-                    self.schedule.ready.push_front(id);
-                    return None;
-                }
-            }
-        }
-        None
-    }
-
-    /// A frame of the middle lane; none when its stream has gone; the item itself when it does not fit.
-    #[allow(
-        clippy::result_large_err,
-        reason = "the item goes back to the queue it came from, once a packet at most"
-    )]
-    fn call_frame(&mut self, item: Item, room: usize) -> Result<Option<(StreamId, Body)>, Item> {
-        match item {
-            Item::Open(id, body) => {
-                if encoded_len(id, &body) > room {
-                    return Err(Item::Open(id, body));
-                }
-                if let Some(stream) = self.streams.outgoing.get_mut(&id) {
-                    stream.state = OutgoingState::Sent;
-                    return Ok(Some((id, body)));
-                }
-                Ok(None)
-            }
-            Item::Answer(id) => match self.byte_frame(id, room) {
-                Ok(body) => Ok(body.map(|body| (id, body))),
-                Err(TooBig) => Err(Item::Answer(id)),
-            },
-            Item::Refusal(id, response) => {
-                self.schedule.refusals -= 1;
-                Ok(Some((id, Body::Response(response))))
-            }
-            Item::Event(event) => {
-                let body = Body::PodEvent(event);
-                if encoded_len(StreamId::LINK, &body) > room
-                    && let Body::PodEvent(event) = body
-                {
-                    return Err(Item::Event(event));
-                }
-                Ok(Some((StreamId::LINK, body)))
-            }
-        }
-    }
-
-    /// One frame of a stream's own queue; the stream goes to the back of the lane when it has more.
-    fn byte_frame(&mut self, id: StreamId, room: usize) -> Result<Option<Body>, TooBig> {
-        let queue = match self.streams.incoming.get_mut(&id) {
-            Some(stream) => Some(&mut stream.queue),
-            None => self.streams.outgoing.get_mut(&id).map(|stream| &mut stream.queue),
-        };
-        if queue
-            .as_ref()
-            .and_then(|q| q.front())
-            .is_some_and(|body| encoded_len(id, body) > room)
-        {
-            return Err(TooBig);
-        }
-        self.schedule.is_ready.remove(&id);
-        let Some((body, more)) = queue.and_then(|q| q.pop_front().map(|body| (body, !q.is_empty()))) else {
-            return Ok(None);
-        };
-        if more {
-            self.schedule.bytes_ready(id);
-        }
-        match &body {
-            Body::LogChunk(chunk) => self.bytes_left(id, chunk.data.len()),
-            Body::Data(data) => self.bytes_left(id, data.data.len()),
-            Body::Response(_) => self.answered(id),
-            _ => {}
-        }
-        Ok(Some(body))
-    }
-
-    /// The answer of an incoming call has left. An expired one keeps its slot until its owner has ended.
-    fn answered(&mut self, id: StreamId) {
-        if self
-            .streams
-            .incoming
-            .get(&id)
-            .is_some_and(|stream| stream.state == IncomingState::Ending)
-        {
-            self.streams.remove_incoming(id);
-        }
-        self.schedule.credits.remove(&id);
-    }
 }
-
-struct TooBig;

@@ -5,8 +5,14 @@ use std::{
     time::Instant,
 };
 
-use super::credit::{RecvWindow, SendCredit};
-use crate::wire::{Side, StreamId, frame::Body};
+use super::credit::{RecvWindow, SendCredit, cost};
+use crate::{
+    limits,
+    wire::{Side, StreamId, frame::Body},
+};
+
+/// How many bytes one stream may have queued for writing, whatever its credit: keeps memory flat.
+const MAX_QUEUED: usize = 256 << 10;
 
 /// What a stream carries; log streams have limits and rules of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,10 +30,11 @@ pub(crate) struct Outgoing {
     pub(crate) deadline: Option<Instant>,
     /// When it was opened or last heard of, for the probe.
     pub(crate) since: Instant,
-    pub(crate) send: SendCredit,
+    pub(crate) send: Sending,
+    /// None: nothing bounds what comes, for a peer that knows no credit.
     pub(crate) recv: Option<RecvWindow>,
-    /// Data that waits for its turn.
-    pub(crate) queue: VecDeque<Body>,
+    /// Carries secrets: no frame of it is compressed.
+    pub(crate) sensitive: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,15 +53,63 @@ pub(crate) struct Incoming {
     pub(crate) kind: Kind,
     pub(crate) state: IncomingState,
     pub(crate) deadline: Option<Instant>,
-    pub(crate) send: SendCredit,
+    pub(crate) send: Sending,
+    /// None: nothing may come (log streams).
     pub(crate) recv: Option<RecvWindow>,
-    /// Chunks and at last the Response, in order.
+    /// Carries secrets: no frame of it is compressed.
+    pub(crate) sensitive: bool,
+}
+
+/// What this side sends on a stream: chunks, and at last the Response of a call of the peer.
+#[derive(Debug, Default)]
+pub(crate) struct Sending {
+    credit: SendCredit,
     pub(crate) queue: VecDeque<Body>,
-    pub(crate) queued_bytes: usize,
-    /// Whether a first chunk was queued (log streams).
-    pub(crate) begun: bool,
+    queued_bytes: usize,
     /// Whether the owner found no room and wants to hear of some.
-    pub(crate) blocked: bool,
+    blocked: bool,
+}
+
+impl Sending {
+    pub(crate) fn new(credit: SendCredit) -> Self {
+        Self {
+            credit,
+            ..Self::default()
+        }
+    }
+
+    /// Takes room and credit for a chunk of `len` bytes; false, and the owner is told later, when they are not there.
+    #[must_use]
+    pub(crate) fn claim(&mut self, len: usize) -> bool {
+        if self.queued_bytes >= MAX_QUEUED || !self.credit.spend(cost(len)) {
+            self.blocked = true;
+            return false;
+        }
+        self.queued_bytes += len + limits::CHUNK_OVERHEAD as usize;
+        true
+    }
+
+    /// More credit came. True when the owner wants to hear of it.
+    #[must_use]
+    pub(crate) fn grant(&mut self, bytes: u64) -> bool {
+        self.credit.grant(bytes);
+        bytes > 0 && self.queued_bytes < MAX_QUEUED && std::mem::take(&mut self.blocked)
+    }
+
+    /// A chunk of `len` bytes was written. True when the owner wants to hear of it.
+    #[must_use]
+    pub(crate) fn left(&mut self, len: usize) -> bool {
+        self.queued_bytes = (self.queued_bytes).saturating_sub(len + limits::CHUNK_OVERHEAD as usize);
+        self.queued_bytes < MAX_QUEUED
+            && self.credit.affords(cost(limits::LOG_CHUNK))
+            && std::mem::take(&mut self.blocked)
+    }
+
+    /// What waits will not be written.
+    pub(crate) fn clear(&mut self) {
+        self.queue.clear();
+        self.queued_bytes = 0;
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -163,9 +163,13 @@ impl Endpoint {
 
     /// True when bytes to it are encrypted, or do not leave the machine.
     pub fn is_private(&self) -> bool {
+        matches!(&self.target, Target::Tcp { tls: true, .. }) || self.is_local()
+    }
+
+    /// True when bytes to it do not leave the machine.
+    pub fn is_local(&self) -> bool {
         match &self.target {
             Target::Unix(_) => true,
-            Target::Tcp { tls: true, .. } => true,
             Target::Tcp { host, .. } => {
                 host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
             }

@@ -48,6 +48,7 @@ pub(super) async fn serve(
     config.kind = settings.backend.value;
     config.labels = settings.labels.value;
     config.token_file = settings.token_file.value;
+    config.compression = settings.compression.value;
     config.tls = TlsConfig {
         ca_file: settings.ca_file.value,
         ..TlsConfig::default()

@@ -33,6 +33,7 @@ pub(crate) struct HubSection {
     pub(crate) ping_grace: Option<Span>,
     pub(crate) log_hold: Option<Span>,
     pub(crate) delete_when_offline: Option<WhenOffline>,
+    pub(crate) compression: Option<Switch>,
 }
 
 /// Settings of `towline plugin`.
@@ -45,6 +46,7 @@ pub(crate) struct PluginSection {
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) compression: Option<String>,
     pub(crate) labels: Option<BTreeMap<String, String>>,
 }
 
@@ -86,6 +88,16 @@ pub(crate) enum WhenOffline {
     Durable,
     /// Answer 503.
     Refuse,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Switch {
+    /// It is allowed.
+    On,
+    /// It is not.
+    Off,
 }
 
 impl FileSettings {

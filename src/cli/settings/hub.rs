@@ -3,7 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Listen, Row, Setting, Sources, file::Span, file::WhenOffline, parse_bool, parse_path, shown_path,
+    Listen, Row, Setting, Sources, file::Span, file::Switch, file::WhenOffline, parse_bool, parse_path,
+    shown_path,
 };
 use crate::{
     cli::{args::HubArgs, exit::Failure},
@@ -33,6 +34,7 @@ pub(crate) struct HubSettings {
     ping_grace: Setting<Duration>,
     log_hold: Setting<Duration>,
     delete_when_offline: Setting<WhenOffline>,
+    compression: Setting<Switch>,
 }
 
 impl HubSettings {
@@ -104,6 +106,7 @@ impl HubSettings {
             ping_grace: span(file.ping_grace, limits::PING_GRACE),
             log_hold: span(file.log_hold, limits::LOG_HOLD),
             delete_when_offline: sources.file_only(file.delete_when_offline, WhenOffline::Durable),
+            compression: sources.file_only(file.compression, Switch::On),
         };
         settings.validate()?;
         Ok(settings)
@@ -168,6 +171,7 @@ impl HubSettings {
                 WhenOffline::Durable => DeleteWhenOffline::Durable,
                 WhenOffline::Refuse => DeleteWhenOffline::Refuse,
             },
+            compression: self.compression.value == Switch::On,
         }
     }
 
@@ -219,6 +223,14 @@ impl HubSettings {
                 key: "hub.delete_when_offline",
                 value: offline.to_owned(),
                 source: self.delete_when_offline.source.clone(),
+            },
+            Row {
+                key: "hub.compression",
+                value: match self.compression.value {
+                    Switch::On => "on".to_owned(),
+                    Switch::Off => "off".to_owned(),
+                },
+                source: self.compression.source.clone(),
             },
         ]
     }

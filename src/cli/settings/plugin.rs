@@ -6,6 +6,7 @@ use super::{Row, Setting, Source, Sources, parse_path, parse_text, shown_path};
 use crate::{
     cli::{args::PluginArgs, exit::Failure},
     limits,
+    plugin::Compression,
 };
 
 /// All settings of a plugin.
@@ -23,6 +24,8 @@ pub(crate) struct PluginSettings {
     pub(crate) token_file: Setting<Option<PathBuf>>,
     /// CA certificates.
     pub(crate) ca_file: Setting<Option<PathBuf>>,
+    /// Whether the link may be compressed.
+    pub(crate) compression: Setting<Compression>,
     /// For placement.
     pub(crate) labels: Setting<BTreeMap<String, String>>,
 }
@@ -76,6 +79,17 @@ impl PluginSettings {
                 "plugin.backend (from {source}): {value:?} is not known; use process"
             )));
         }
+        let compression = text(
+            "--compression",
+            &args.compression,
+            "TOWLINE_COMPRESSION",
+            file.compression,
+            "auto",
+        )?;
+        let compression = Setting {
+            value: parse_compression(&compression)?,
+            source: compression.source,
+        };
         let state_dir = match path(
             "--state-dir",
             &args.state_dir,
@@ -120,6 +134,7 @@ impl PluginSettings {
                 file.token_file,
             )?,
             ca_file: path("--ca-file", &args.ca_file, "TOWLINE_CA_FILE", file.ca_file)?,
+            compression,
             labels,
         })
     }
@@ -154,6 +169,15 @@ impl PluginSettings {
             path("plugin.token_file", &self.token_file),
             path("plugin.ca_file", &self.ca_file),
             Row {
+                key: "plugin.compression",
+                value: match self.compression.value {
+                    Compression::Auto => "auto".to_owned(),
+                    Compression::On => "on".to_owned(),
+                    Compression::Off => "off".to_owned(),
+                },
+                source: self.compression.source.clone(),
+            },
+            Row {
                 key: "plugin.labels",
                 value: if labels.is_empty() {
                     "-".to_owned()
@@ -163,6 +187,18 @@ impl PluginSettings {
                 source: self.labels.source.clone(),
             },
         ]
+    }
+}
+
+fn parse_compression(text: &Setting<String>) -> Result<Compression, Failure> {
+    match text.value.as_str() {
+        "auto" => Ok(Compression::Auto),
+        "on" => Ok(Compression::On),
+        "off" => Ok(Compression::Off),
+        other => Err(Failure::Config(format!(
+            "plugin.compression (from {}): {other:?} is not known; use auto, on or off",
+            text.source
+        ))),
     }
 }
 

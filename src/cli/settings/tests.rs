@@ -182,3 +182,35 @@ fn a_token_is_one_visible_word() {
     assert!(read("\n").unwrap_err().to_string().contains("is empty"));
     assert!(read("a b").is_err());
 }
+
+#[test]
+fn compression_is_auto_for_a_plugin_and_on_for_a_hub_unless_told() {
+    let plugin = |text: &str, flag: Option<&str>| {
+        let args = PluginArgs {
+            name: Some("p".to_owned()),
+            state_dir: Some(PathBuf::from("/s")),
+            compression: flag.map(str::to_owned),
+            ..PluginArgs::default()
+        };
+        PluginSettings::resolve(&args, &with_file(text, &nothing))
+            .map(|settings| row(&settings.rows(), "plugin.compression").0)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(plugin("", None).unwrap(), "auto");
+    assert_eq!(plugin("plugin: {compression: on}", None).unwrap(), "on");
+    assert_eq!(plugin("plugin: {compression: on}", Some("off")).unwrap(), "off");
+    let error = plugin("", Some("gzip")).unwrap_err();
+    assert!(
+        error.contains("\"gzip\"") && error.contains("auto, on or off"),
+        "{error}"
+    );
+    let hub = |text: &str| {
+        let settings = HubSettings::resolve(&HubArgs::default(), &with_file(text, &nothing)).unwrap();
+        (
+            row(&settings.rows(), "hub.compression").0,
+            settings.hub_config().compression,
+        )
+    };
+    assert_eq!(hub(""), ("on".into(), true));
+    assert_eq!(hub("hub: {compression: off}"), ("off".into(), false));
+}

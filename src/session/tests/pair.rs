@@ -7,8 +7,8 @@ use bytes::Bytes;
 use crate::{
     session::{Config, Event, Session, State},
     wire::{
-        CreatePod, GetStatus, LogChunk, LogPosition, PodRef, Register, Request, Response, StreamId,
-        StreamLogs, Welcome, feature, request::Op,
+        CreatePod, GetStatus, HttpRequest, LogChunk, LogPosition, PodRef, Register, Request, Response,
+        StreamId, StreamLogs, Welcome, feature, request::Op,
     },
 };
 
@@ -175,6 +175,21 @@ pub(super) fn create_request(payload: usize) -> Request {
     Request {
         op: Some(Op::CreatePod(create)),
         sensitive: true,
+        ..Request::default()
+    }
+}
+
+/// An HTTP request whose head has about 10,000 bytes.
+pub(super) fn http_request(sensitive: bool) -> Request {
+    let http = HttpRequest {
+        method: "POST".into(),
+        path: format!("/{}", "p".repeat(10_000)),
+        has_body: true,
+        ..HttpRequest::default()
+    };
+    Request {
+        op: Some(Op::HttpRequest(http)),
+        sensitive,
         ..Request::default()
     }
 }

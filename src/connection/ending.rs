@@ -1,0 +1,73 @@
+//! The end of a connection: close frames, and everybody told.
+
+use std::{future::poll_fn, time::Duration};
+
+use super::{Ended, driver::Driver};
+use crate::{
+    code::CloseCode,
+    transport::{Message, Transport, TransportError},
+};
+
+/// How long the closing handshake of the transport may take.
+const CLOSE_GRACE: Duration = Duration::from_secs(2);
+
+impl<T: Transport> Driver<T> {
+    pub(super) async fn close_transport(&mut self, code: CloseCode, reason: &str) {
+        let close = async {
+            // GoAway and the like first.
+            loop {
+                poll_fn(|cx| self.transport.poll_ready(cx)).await?;
+                let Some(packet) = self.shared.lock().session.poll_packet() else {
+                    break;
+                };
+                self.transport.start_send(Message::Binary(packet))?;
+            }
+            self.transport
+                .start_send(Message::Close(code.0, reason.to_owned()))?;
+            poll_fn(|cx| self.transport.poll_flush(cx)).await?;
+            // The peer's close, so that ours is not lost to a reset.
+            while let Some(Ok(message)) = poll_fn(|cx| self.transport.poll_recv(cx)).await {
+                if matches!(message, Message::Close(..)) {
+                    break;
+                }
+            }
+            Ok::<_, TransportError>(())
+        };
+        // However it goes, the connection ends here.
+        let _ = tokio::time::timeout(CLOSE_GRACE, close).await;
+    }
+
+    pub(super) fn finish(&mut self, mut ended: Ended) {
+        let (events, _) = self.collect(|inner| inner.session.handle_lost());
+        let _ = self.tell(events);
+        if ended.by_peer {
+            // Known only now when GoAway and the close came in one read.
+            ended.retry_after = self.retry_after;
+        }
+        self.over.cancel();
+        let mut inner = self.shared.lock();
+        for (_, mut running) in inner.running.drain() {
+            running.wake();
+        }
+        drop(inner);
+        self.shared.end.send_replace(Some(ended));
+    }
+}
+
+pub(super) fn broken(error: &TransportError) -> Ended {
+    let code = match error {
+        TransportError::TooLarge { .. } => CloseCode::TOO_BIG,
+        TransportError::Protocol(_) => CloseCode::PROTOCOL,
+        TransportError::Io(_) => CloseCode::ABNORMAL,
+    };
+    let mut reason = error.to_string();
+    if let Some(source) = std::error::Error::source(error) {
+        reason = format!("{reason}: {source}");
+    }
+    Ended {
+        code,
+        reason,
+        by_peer: false,
+        retry_after: Duration::ZERO,
+    }
+}
