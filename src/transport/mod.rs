@@ -8,6 +8,7 @@
 mod buffer;
 pub mod dial;
 pub mod endpoint;
+mod handshake;
 mod io;
 pub mod listen;
 pub mod memory;

@@ -1,0 +1,12 @@
+//! The transport over real sockets: what arrives, what is refused, and what people are told.
+#![cfg(feature = "net")]
+#![allow(clippy::unwrap_used)]
+
+mod certificates;
+mod dial;
+mod ends;
+#[cfg(feature = "cli")]
+mod hub;
+mod listen;
+mod tls;
+mod websocket;
