@@ -10,6 +10,7 @@ pub mod dial;
 pub mod endpoint;
 mod handshake;
 mod io;
+mod large;
 pub mod listen;
 pub mod memory;
 pub mod tls;

@@ -7,6 +7,7 @@ mod dial;
 mod ends;
 #[cfg(feature = "cli")]
 mod hub;
+mod large;
 mod listen;
 mod tls;
 mod websocket;
