@@ -35,8 +35,9 @@ bench: ## Benchmarks; results below target/criterion
 schema-accept: $(BUF) ## Take the changed contract as the new one (needs a CHANGELOG line)
 	tools/schema-image --accept $(BUF)
 
-vectors: ## Write proto/vectors anew; `git diff` shows what changed on the wire
-	TOWLINE_VECTORS=write $(CARGO) test --test vectors
+vectors: ## Write proto/vectors anew and replay them; `git diff` shows what changed on the wire
+	TOWLINE_VECTORS=write $(CARGO) test --test vectors golden
+	$(CARGO) test --test vectors
 
 $(BUF): tools/package.json tools/package-lock.json
 	tools/install npm

@@ -12,6 +12,8 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::large::Large;
+
 /// Size while idle, in bytes.
 pub(super) const IDLE: usize = 4 << 10;
 /// Size while bytes flow, in bytes.
@@ -30,6 +32,8 @@ pub(super) struct Buffered<S> {
     end: usize,
     quiet: u8,
     written: u64,
+    /// A frame on its way out; what else is written comes after it.
+    large: Option<Large>,
 }
 
 impl<S> Buffered<S> {
@@ -42,12 +46,19 @@ impl<S> Buffered<S> {
             end: 0,
             quiet: 0,
             written: 0,
+            large: None,
         }
     }
 
     /// Bytes that the stream took.
     pub(super) fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Puts a frame into the way out, which must be free. It leaves as the stream is written or flushed.
+    pub(super) fn begin(&mut self, large: Large) {
+        debug_assert!(self.large.is_none(), "the former frame has left");
+        self.large = Some(large);
     }
 
     /// Resizes the empty buffer after a read of `size` bytes.
@@ -128,18 +139,39 @@ impl<S: AsyncRead + Unpin> AsyncRead for Buffered<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> Buffered<S> {
+    /// Ready when the frame that was begun has left.
+    pub(super) fn poll_large(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(large) = &mut self.large {
+            let inner = Pin::new(&mut self.inner);
+            let size = ready!(inner.poll_write_vectored(cx, &large.rest()))?;
+            if size == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += size as u64;
+            if !large.advance(size) {
+                self.large = None;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Buffered<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_large(cx))?;
         let size = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
         self.written += size as u64;
         Poll::Ready(Ok(size))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_large(cx))?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_large(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }

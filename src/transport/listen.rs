@@ -16,10 +16,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Io, endpoint::MAX_UNIX_PATH, io::tune};
+use super::{Io, endpoint::MAX_UNIX_PATH, handshake::handshake, io::tune};
 
-/// How long a TLS handshake may take.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// TLS handshakes at once; while there are so many, further peers wait in the kernel's queue.
 const MAX_HANDSHAKES: usize = 512;
 /// Pause after an accept that failed for want of a resource.
@@ -114,7 +112,7 @@ impl Listener {
     }
 
     /// The next peer, TLS done, with its address for people. Waits through a lack of file descriptors; a peer
-    /// whose handshake fails or takes over 5 s never shows.
+    /// whose handshake fails or takes over 5 s never shows; one that speaks plain HTTP to TLS is told so.
     ///
     /// # Cancel safety
     /// No peer is lost; handshakes under way go on.
@@ -166,20 +164,6 @@ async fn accept_one(socket: &ListenSocket) -> io::Result<Incoming> {
             Ok(Incoming::Tcp(stream, peer.to_string()))
         }
         ListenSocket::Unix { listener, .. } => Ok(Incoming::Unix(Io::Unix(listener.accept().await?.0))),
-    }
-}
-
-async fn handshake(acceptor: TlsAcceptor, stream: TcpStream, peer: String) -> Option<(Io, String)> {
-    match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => Some((Io::Tls(Box::new(stream.into())), peer)),
-        Ok(Err(error)) => {
-            tracing::info!(peer, %error, "TLS handshake failed");
-            None
-        }
-        Err(_) => {
-            tracing::info!(peer, "TLS handshake timed out");
-            None
-        }
     }
 }
 

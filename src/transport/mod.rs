@@ -8,7 +8,9 @@
 mod buffer;
 pub mod dial;
 pub mod endpoint;
+mod handshake;
 mod io;
+mod large;
 pub mod listen;
 pub mod memory;
 pub mod tls;

@@ -142,6 +142,14 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
+/// Fills `bytes` so that nobody can guess them.
+pub(super) fn random(bytes: &mut [u8]) -> Result<(), std::io::Error> {
+    provider()
+        .secure_random
+        .fill(bytes)
+        .map_err(|_| std::io::Error::other("the system gives no random bytes"))
+}
+
 fn certificates(file: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let fail = |problem: String| TlsError::File {
         what: "a certificate",

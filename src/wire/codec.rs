@@ -90,8 +90,9 @@ pub fn compress_packet(plain: &[u8]) -> Option<Bytes> {
     (packet.encoded_len() < plain.len()).then(|| packet.encode_to_vec().into())
 }
 
-/// The largest window a sender may ask for: 8 MiB (RFC 8878 section 3.1.1.1.2 recommends to support as much).
-const MAX_WINDOW_LOG: u32 = 23;
+/// The largest window a sender may ask for: 8 MiB (RFC 8878 section 3.1.1.1.2 recommends to support as much). A
+/// whole message is inflated at once here and needs no window; receivers that stream do.
+const MAX_WINDOW: u64 = 8 << 20;
 
 fn inflate(squeezed: &[u8], limit: usize) -> Result<Bytes, CodecError> {
     let declared = zstd::zstd_safe::get_frame_content_size(squeezed)
@@ -101,14 +102,22 @@ fn inflate(squeezed: &[u8], limit: usize) -> Result<Bytes, CodecError> {
     if size > limit {
         return Err(CodecError::TooLarge { size, limit });
     }
-    let mut inflater = zstd::bulk::Decompressor::new().map_err(|_| CodecError::Zstd("no memory"))?;
-    inflater
-        .set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(MAX_WINDOW_LOG))
-        .map_err(|_| CodecError::Zstd("window limit"))?;
-    let plain = inflater
-        .decompress(squeezed, size)
-        .map_err(|_| CodecError::Zstd("broken"))?;
+    if window(squeezed, declared).is_none_or(|window| window > MAX_WINDOW) {
+        return Err(CodecError::Zstd("window over 8 MiB"));
+    }
+    let plain = zstd::bulk::decompress(squeezed, size).map_err(|_| CodecError::Zstd("broken"))?;
     Ok(plain.into())
+}
+
+/// The window that a zstd frame wants (RFC 8878 section 3.1.1.1); none when its header is cut short.
+fn window(squeezed: &[u8], content: u64) -> Option<u64> {
+    const SINGLE_SEGMENT: u8 = 1 << 5;
+    if squeezed.get(4)? & SINGLE_SEGMENT != 0 {
+        return Some(content);
+    }
+    let descriptor = squeezed.get(5)?;
+    let base = 1 << (10 + (descriptor >> 3));
+    Some(base + base / 8 * u64::from(descriptor & 7))
 }
 
 /// Counts the frames before building them, so that a message of empty frames buys no memory.

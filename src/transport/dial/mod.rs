@@ -1,5 +1,8 @@
 //! [`dial()`]: from an address to a WebSocket, with errors that say what the hub said.
 
+mod answer;
+mod error;
+
 use std::{fmt, time::Duration};
 
 use bytes::BytesMut;
@@ -9,18 +12,17 @@ use tokio_tungstenite::tungstenite::{
         client::{Response, generate_key},
         machine::TryParse,
     },
-    http::{HeaderMap, HeaderValue},
+    http::HeaderValue,
 };
 
-use super::{ConnectError, Endpoint, EndpointError, Io, TlsConfig, WebSocket, accept_key};
+pub use error::DialError;
+
+use super::{ConnectError, Endpoint, Io, TlsConfig, WebSocket};
 use crate::limits;
+use answer::{check, is_tls, printable, refusal_body, text_of};
 
 /// Largest answer head that is read.
 const MAX_HEAD: usize = 16 << 10;
-/// How much of a refusal's body is read, and shown.
-const MAX_BODY: usize = 1 << 10;
-/// How long the body of a refusal may take.
-const BODY_WAIT: Duration = Duration::from_secs(1);
 
 /// What to dial, and how.
 #[derive(Clone)]
@@ -46,49 +48,6 @@ pub struct DialResponse {
     pub subprotocol: String,
     /// The Server header, if there was one.
     pub server: Option<String>,
-}
-
-/// Why there is no WebSocket.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DialError {
-    /// The address is not good.
-    #[error(transparent)]
-    Address(#[from] EndpointError),
-    /// The token has characters that no header may have.
-    #[error("the token has a character that a header cannot carry: check for line breaks in the token file")]
-    Token,
-    /// There is no connection.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// The hub answered over HTTP, but did not upgrade.
-    #[error("{url} refused the link with HTTP {status}: {}", refusal(*status, body))]
-    Refused {
-        /// Where.
-        url: String,
-        /// The HTTP status.
-        status: u16,
-        /// From Retry-After.
-        retry_after: Option<Duration>,
-        /// The start of what it said.
-        body: String,
-    },
-    /// The answer is not one of a WebSocket server.
-    #[error("{url} does not speak WebSocket as it should: {problem}")]
-    NotWebSocket {
-        /// Where.
-        url: String,
-        /// What is wrong.
-        problem: String,
-    },
-    /// The upgrade was not answered in time.
-    #[error("{url} did not answer the upgrade within {} s", after.as_secs_f32())]
-    Timeout {
-        /// Where.
-        url: String,
-        /// The limit.
-        after: Duration,
-    },
 }
 
 impl Dial {
@@ -200,6 +159,10 @@ async fn upgrade(
                     "its answer's head is over {MAX_HEAD} bytes"
                 )));
             }
+            Err(_) if is_tls(&read) => {
+                let text = "its answer is TLS: use wss:// or https://, and a CA file if its CA is your own";
+                return Err(not_websocket(text.to_owned()));
+            }
             Err(error) => return Err(not_websocket(format!("its answer is not HTTP/1.1 ({error})"))),
         }
     };
@@ -222,126 +185,10 @@ async fn upgrade(
     Ok((WebSocket::dialled(io, read.freeze(), dial.limit).await, answer))
 }
 
-/// RFC 6455 section 4.1.
-fn check(dial: &Dial, headers: &HeaderMap, key: &str) -> Result<(), String> {
-    let has = |name, token: &str| {
-        headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .any(|value| {
-                value
-                    .split(',')
-                    .any(|part| part.trim().eq_ignore_ascii_case(token))
-            })
-    };
-    if !has("upgrade", "websocket") || !has("connection", "upgrade") {
-        return Err("its answer 101 lacks Upgrade: websocket or Connection: upgrade".to_owned());
-    }
-    if text_of(headers, "sec-websocket-accept") != Some(accept_key(key).as_str()) {
-        return Err(
-            "its Sec-WebSocket-Accept does not fit; a proxy may have answered from a cache".to_owned(),
-        );
-    }
-    if headers.contains_key("sec-websocket-extensions") {
-        return Err("it put an extension in force that was not asked for".to_owned());
-    }
-    match text_of(headers, "sec-websocket-protocol") {
-        Some(chosen) if chosen == dial.subprotocol => Ok(()),
-        Some(chosen) => Err(format!(
-            "it chose subprotocol {:?}, offered was {:?}: hub and plugin are of different versions",
-            printable(chosen.as_bytes()),
-            dial.subprotocol
-        )),
-        None => Err(format!(
-            "it did not take subprotocol {:?}: is the path right, or does a proxy remove the header?",
-            dial.subprotocol
-        )),
-    }
-}
-
-/// Reads the start of a body, as far as it comes soon.
-async fn refusal_body(io: &mut Io, mut read: BytesMut, headers: &HeaderMap) -> String {
-    let length = text_of(headers, "content-length").and_then(|length| length.parse::<usize>().ok());
-    let chunked = headers.contains_key("transfer-encoding");
-    let done = |read: &BytesMut| {
-        read.len() >= MAX_BODY
-            || length.is_some_and(|length| read.len() >= length)
-            || (chunked && read.ends_with(b"0\r\n\r\n"))
-    };
-    let fill = async { while !done(&read) && io.read_buf(&mut read).await.is_ok_and(|size| size > 0) {} };
-    // What came until then is shown.
-    let _late = tokio::time::timeout(BODY_WAIT, fill).await;
-    if chunked {
-        return printable(&unchunk(&read));
-    }
-    printable(&read[..read.len().min(length.unwrap_or(usize::MAX))])
-}
-
-/// The bytes of a chunked body, as far as they are there.
-fn unchunk(mut body: &[u8]) -> Vec<u8> {
-    let mut all = Vec::new();
-    while let Some(end) = body.windows(2).position(|pair| pair == b"\r\n") {
-        let size = str::from_utf8(&body[..end]).unwrap_or_default();
-        let size = usize::from_str_radix(size.split(';').next().unwrap_or_default().trim(), 16).unwrap_or(0);
-        let rest = &body[end + 2..];
-        let take = size.min(rest.len());
-        all.extend_from_slice(&rest[..take]);
-        if size == 0 || take < size {
-            break;
-        }
-        body = rest[take..].strip_prefix(b"\r\n").unwrap_or_default();
-    }
-    all
-}
-
-fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .map(str::trim)
-}
-
-/// A peer's words on one line, short, without control characters.
-fn printable(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_BODY)]);
-    let line: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(512)
-        .collect();
-    line.trim().to_owned()
-}
-
-fn refusal(status: u16, body: &str) -> String {
-    let advice = match status {
-        401 => "the hub wants a token, or this one is not good",
-        403 => "this token or origin may not open a link",
-        404 => "there is no link at this path; it is usually /ws",
-        503 => "the hub takes no link now; trying again later helps",
-        _ => "",
-    };
-    match (advice, body) {
-        ("", "") => "no reason given".to_owned(),
-        ("", said) => said.to_owned(),
-        (advice, "") => advice.to_owned(),
-        (advice, said) => format!("{said} ({advice})"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn a_chunked_body_is_joined_as_far_as_it_came() {
-        assert_eq!(unchunk(b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n"), b"abcde");
-        assert_eq!(unchunk(b"5\r\nab"), b"ab");
-        assert_eq!(unchunk(b"zz\r\nab"), b"");
-        assert_eq!(unchunk(b"ffffffffffffffff\r\nab"), b"ab");
-        assert_eq!(unchunk(b""), b"");
-    }
 
     #[test]
     fn a_token_is_never_shown_and_never_breaks_the_request() {

@@ -1,5 +1,7 @@
 //! [`WebSocket`]: RFC 6455 over any byte stream, as a [`Transport`].
 
+mod words;
+
 use std::{
     fmt,
     io::{Error as IoError, ErrorKind},
@@ -19,23 +21,26 @@ use tokio_tungstenite::{
     tungstenite::{
         self, Utf8Bytes,
         error::{Error as WsError, ProtocolError},
-        protocol::{CloseFrame, Role, WebSocketConfig, frame::coding::CloseCode as WsCode},
+        protocol::{Role, WebSocketConfig},
     },
 };
 
 use super::{
     Message, Transport, TransportError,
     buffer::{Buffered, IDLE},
+    large::{self, Large},
 };
-use crate::{code::CloseCode, limits};
+use crate::code::CloseCode;
+use words::{close_frame, control, ended, received, sending};
 
-/// Messages are joined up to this many bytes before they are written, unless flushed.
-const WRITE_BUFFER: usize = 64 << 10;
+/// Small messages are joined up to this many bytes before they are written, unless flushed.
+const WRITE_BUFFER: usize = 16 << 10;
+/// Opcodes (RFC 6455 section 5.2).
+const TEXT: u8 = 1;
+const BINARY: u8 = 2;
 /// How long this side takes in what a broken peer still sends, so that the peer can read the close code: a
 /// socket closed with unread bytes is reset, and the reset overtakes the close frame.
 const LINGER: Duration = Duration::from_secs(5);
-/// "No code given" (RFC 6455 section 7.1.5); reported, never sent.
-const NO_CODE: u16 = 1005;
 
 /// The value of `Sec-WebSocket-Accept` for a request's `Sec-WebSocket-Key`.
 pub fn accept_key(sec_websocket_key: &str) -> String {
@@ -48,7 +53,10 @@ pub fn accept_key(sec_websocket_key: &str) -> String {
 /// the peer why (1002, 1007, 1009) before [`Transport::poll_recv`] gives the error.
 pub struct WebSocket<S> {
     inner: WebSocketStream<Buffered<S>>,
+    role: Role,
     limit: usize,
+    /// Leaves once what the codec has queued before it has left.
+    large: Option<Large>,
     state: State,
     /// A close frame went or came: an end of the socket is then in good order.
     closing: bool,
@@ -88,17 +96,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let config = WebSocketConfig::default()
             .read_buffer_size(IDLE)
             .write_buffer_size(WRITE_BUFFER)
-            .max_write_buffer_size(
-                WRITE_BUFFER
-                    .saturating_add(limit.saturating_mul(2))
-                    .saturating_add(64),
-            )
+            // Never reached: a message that does not fit into the rest is written from where it lies.
+            .max_write_buffer_size(WRITE_BUFFER + 4 * large::FROM)
             .max_message_size(Some(limit))
             .max_frame_size(Some(limit));
         let inner = WebSocketStream::from_raw_socket(Buffered::new(io, early), role, Some(config)).await;
         Self {
             inner,
+            role,
             limit,
+            large: None,
             state: State::Open,
             closing: false,
         }
@@ -145,6 +152,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
+    /// Queues a large message.
+    fn begin(&mut self, opcode: u8, payload: Bytes) -> Result<(), TransportError> {
+        if self.closing {
+            return Err(ended());
+        }
+        if payload.len() > self.limit.saturating_mul(2) {
+            return Err(TransportError::TooLarge { limit: self.limit });
+        }
+        self.large = Some(match self.role {
+            Role::Server => Large::plain(opcode, payload),
+            Role::Client => Large::masked(opcode, payload)?,
+        });
+        Ok(())
+    }
+
+    /// Ready when no large message waits or is being written.
+    fn poll_large(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        if self.large.is_some() {
+            ready!(Pin::new(&mut self.inner).poll_flush(cx)).map_err(|error| sending(error, self.limit))?;
+            // Nothing may follow a close frame, and the answer to the peer's may just have left.
+            if self.closing {
+                self.large = None;
+                return Poll::Ready(Err(ended()));
+            }
+            if let Some(large) = self.large.take() {
+                self.inner.get_mut().begin(large);
+            }
+        }
+        self.inner.get_mut().poll_large(cx).map_err(TransportError::from)
+    }
+
     /// Ready when the peer has ended, or has had its time.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let State::Failing(failing) = &mut self.state else {
@@ -159,19 +197,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             failing.shut = Pin::new(&mut *stream).poll_shutdown(cx).is_ready();
         }
         stream.poll_discard(cx)
-    }
-
-    fn map_send(&self, error: WsError) -> TransportError {
-        match error {
-            WsError::Io(error) => error.into(),
-            WsError::WriteBufferFull(_) | WsError::Capacity(_) => {
-                TransportError::TooLarge { limit: self.limit }
-            }
-            WsError::ConnectionClosed
-            | WsError::AlreadyClosed
-            | WsError::Protocol(ProtocolError::SendAfterClosing) => ended(),
-            other => TransportError::Protocol(other.to_string()),
-        }
     }
 }
 
@@ -210,9 +235,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for WebSocket
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
         match self.state {
-            State::Open => Pin::new(&mut self.inner)
-                .poll_ready(cx)
-                .map(|done| done.map_err(|error| self.map_send(error))),
+            State::Open => {
+                ready!(self.poll_large(cx))?;
+                Pin::new(&mut self.inner)
+                    .poll_ready(cx)
+                    .map(|done| done.map_err(|error| sending(error, self.limit)))
+            }
             State::Failing(_) => self.poll_linger(cx).map(|()| Err(ended())),
             State::Ended => Poll::Ready(Err(ended())),
         }
@@ -222,12 +250,21 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for WebSocket
         if !matches!(self.state, State::Open) {
             return Err(ended());
         }
+        // It has not left yet, and nothing may overtake it.
+        if self.large.is_some() {
+            return Err(TransportError::Protocol("sent before it was ready".to_owned()));
+        }
         let message = match message {
+            Message::Binary(bytes) if bytes.len() >= large::FROM => return self.begin(BINARY, bytes),
             Message::Binary(bytes) => tungstenite::Message::Binary(bytes),
-            Message::Text(bytes) => tungstenite::Message::Text(
-                Utf8Bytes::try_from(bytes)
-                    .map_err(|_| TransportError::Protocol("text to send is not UTF-8".to_owned()))?,
-            ),
+            Message::Text(bytes) => {
+                let text = Utf8Bytes::try_from(bytes)
+                    .map_err(|_| TransportError::Protocol("text to send is not UTF-8".to_owned()))?;
+                if text.len() >= large::FROM {
+                    return self.begin(TEXT, text.into());
+                }
+                tungstenite::Message::Text(text)
+            }
             Message::Ping(bytes) => tungstenite::Message::Ping(control(bytes)),
             Message::Pong(bytes) => tungstenite::Message::Pong(control(bytes)),
             Message::Close(code, reason) => {
@@ -237,14 +274,17 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for WebSocket
         };
         Pin::new(&mut self.inner)
             .start_send(message)
-            .map_err(|error| self.map_send(error))
+            .map_err(|error| sending(error, self.limit))
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
         match self.state {
-            State::Open => Pin::new(&mut self.inner)
-                .poll_flush(cx)
-                .map(|done| done.map_err(|error| self.map_send(error))),
+            State::Open => {
+                ready!(self.poll_large(cx))?;
+                Pin::new(&mut self.inner)
+                    .poll_flush(cx)
+                    .map(|done| done.map_err(|error| sending(error, self.limit)))
+            }
             // The close frame leaves in poll_recv; nothing else will.
             State::Failing(_) | State::Ended => Poll::Ready(Ok(())),
         }
@@ -262,42 +302,4 @@ impl<S> fmt::Debug for WebSocket<S> {
             .field("closing", &self.closing)
             .finish()
     }
-}
-
-fn received(message: tungstenite::Message) -> Option<Message> {
-    Some(match message {
-        tungstenite::Message::Binary(bytes) => Message::Binary(bytes),
-        tungstenite::Message::Text(text) => Message::Text(text.into()),
-        tungstenite::Message::Ping(bytes) => Message::Ping(bytes),
-        tungstenite::Message::Pong(bytes) => Message::Pong(bytes),
-        tungstenite::Message::Close(Some(frame)) => {
-            Message::Close(frame.code.into(), frame.reason.as_str().to_owned())
-        }
-        tungstenite::Message::Close(None) => Message::Close(NO_CODE, String::new()),
-        // Raw frames are only written, never read.
-        tungstenite::Message::Frame(_) => return None,
-    })
-}
-
-/// A close frame, or none for a code that may not be sent. The reason is cut to what a control frame holds.
-fn close_frame(code: u16, reason: &str) -> Option<CloseFrame> {
-    let code = WsCode::from(code);
-    let mut end = reason.len().min(limits::MAX_CLOSE_REASON);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    code.is_allowed().then(|| CloseFrame {
-        code,
-        reason: reason[..end].into(),
-    })
-}
-
-/// What a control frame may hold (RFC 6455 section 5.5).
-fn control(mut bytes: Bytes) -> Bytes {
-    bytes.truncate(125);
-    bytes
-}
-
-fn ended() -> TransportError {
-    IoError::new(ErrorKind::BrokenPipe, "the connection has ended").into()
 }
