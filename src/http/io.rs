@@ -20,11 +20,10 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
-use super::bounds;
-use crate::limits;
+use crate::{limits, transport::Io};
 
 /// What the socket is waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +89,27 @@ pub(super) struct Timed<T> {
     inner: T,
     progress: Progress,
     reading: Option<(Phase, Pin<Box<Sleep>>)>,
-    writing: Option<Pin<Box<Sleep>>>,
+    writing: Option<Stall>,
+}
+
+/// A write that waits for its reader.
+#[derive(Debug)]
+struct Stall {
+    timer: Pin<Box<Sleep>>,
+    /// The socket was told to bear it.
+    borne: bool,
+}
+
+/// A socket that gives up early on a peer that takes no bytes, and can be told not to.
+pub(super) trait Patient {
+    /// Bytes may now stay unsent for this long.
+    fn bear(&self, timeout: Duration);
+}
+
+impl Patient for Io {
+    fn bear(&self, timeout: Duration) {
+        self.set_user_timeout(timeout);
+    }
 }
 
 impl<T> Timed<T> {
@@ -111,8 +130,8 @@ impl<T> Timed<T> {
     fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let phase = self.progress.phase();
         let allowed = match phase {
-            Phase::Head => bounds::HEAD_TIMEOUT,
-            Phase::Idle => bounds::KEEP_ALIVE,
+            Phase::Head => limits::HTTP_HEAD_TIMEOUT,
+            Phase::Idle => limits::HTTP_KEEP_ALIVE,
             Phase::Busy => {
                 self.reading = None;
                 return Poll::Pending;
@@ -126,17 +145,34 @@ impl<T> Timed<T> {
             None => Poll::Pending,
         }
     }
+}
 
+impl<T: Patient> Timed<T> {
     /// Passes on what a write gave, unless it has been pending for too long.
+    ///
+    /// The kernel ends a socket after TCP_USER_TIMEOUT both when the peer has vanished and when it reads nothing: a
+    /// pager at its first page. So the socket is told to wait before that time is over, and once bytes flow again to
+    /// be quick as before.
     fn watch_write<R>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if wrote.is_ready() {
-            self.writing = None;
+            if self.writing.take().is_some_and(|stall| stall.borne) {
+                self.inner.bear(limits::TCP_USER_TIMEOUT);
+            }
             return wrote;
         }
-        let deadline = self
-            .writing
-            .get_or_insert_with(|| Box::pin(sleep(limits::VIEWER_IDLE)));
-        ready!(deadline.as_mut().poll(cx));
+        let early = limits::TCP_USER_TIMEOUT / 2;
+        let stall = self.writing.get_or_insert_with(|| Stall {
+            timer: Box::pin(sleep(early)),
+            borne: false,
+        });
+        ready!(stall.timer.as_mut().poll(cx));
+        if !stall.borne {
+            stall.borne = true;
+            self.inner.bear(limits::VIEWER_IDLE);
+            let rest = limits::VIEWER_IDLE.saturating_sub(early);
+            stall.timer.as_mut().reset(Instant::now() + rest);
+            ready!(stall.timer.as_mut().poll(cx));
+        }
         Poll::Ready(Err(timed_out("the client takes no bytes", limits::VIEWER_IDLE)))
     }
 }
@@ -166,7 +202,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Timed<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Timed<T> {
+impl<T: AsyncWrite + Patient + Unpin> AsyncWrite for Timed<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.watch_write(cx, wrote)
@@ -203,6 +239,10 @@ mod tests {
 
     use super::*;
 
+    impl Patient for tokio::io::DuplexStream {
+        fn bear(&self, _timeout: Duration) {}
+    }
+
     async fn read_one(socket: &mut Timed<tokio::io::DuplexStream>) -> io::Result<u8> {
         socket.read_u8().await
     }
@@ -223,7 +263,7 @@ mod tests {
             }
         };
         assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(started.elapsed(), bounds::HEAD_TIMEOUT);
+        assert_eq!(started.elapsed(), limits::HTTP_HEAD_TIMEOUT);
         trickle.abort();
     }
 
@@ -238,7 +278,7 @@ mod tests {
         drop(busy);
         let started = tokio::time::Instant::now();
         assert!(read_one(&mut socket).await.is_err());
-        assert_eq!(started.elapsed(), bounds::KEEP_ALIVE);
+        assert_eq!(started.elapsed(), limits::HTTP_KEEP_ALIVE);
         far.write_all(b"x").await.unwrap();
         assert_eq!(read_one(&mut socket).await.unwrap(), b'x');
     }
@@ -247,7 +287,58 @@ mod tests {
     async fn a_reader_that_stands_still_is_closed() {
         let (near, _far) = duplex(4);
         let mut socket = Timed::new(near, Progress::new());
+        let started = Instant::now();
         let error = socket.write_all(b"12345").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started.elapsed(), limits::VIEWER_IDLE);
+    }
+
+    /// A socket with a log of what it was told.
+    #[derive(Debug)]
+    struct Told(tokio::io::DuplexStream, Arc<std::sync::Mutex<Vec<Duration>>>);
+
+    impl Patient for Told {
+        fn bear(&self, timeout: Duration) {
+            self.1.lock().unwrap().push(timeout);
+        }
+    }
+
+    impl AsyncWrite for Told {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(cx, buf)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    /// A reader that pauses for `pause` before it takes what was written; gives what the socket was told.
+    async fn told_after(pause: Duration) -> Vec<Duration> {
+        let (near, mut far) = duplex(4);
+        let told = Arc::default();
+        let mut socket = Timed::new(Told(near, Arc::clone(&told)), Progress::new());
+        let reader = async {
+            sleep(pause).await;
+            let mut all = [0; 8];
+            far.read_exact(&mut all).await.unwrap();
+        };
+        let (wrote, ()) = tokio::join!(socket.write_all(b"12345678"), reader);
+        wrote.unwrap();
+        drop(socket);
+        let told = told.lock().unwrap();
+        told.clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_pauses_is_borne_before_the_kernel_would_end_it() {
+        let short = told_after(Duration::from_secs(10)).await;
+        assert!(short.is_empty(), "{short:?}");
+        let long = told_after(Duration::from_secs(300)).await;
+        assert_eq!(long, [limits::VIEWER_IDLE, limits::TCP_USER_TIMEOUT]);
     }
 }

@@ -7,11 +7,11 @@ mod answer;
 mod api;
 mod api_log;
 mod body;
-mod bounds;
 mod events;
 mod guard;
 mod interlink;
 mod io;
+mod lines;
 mod logs;
 mod openapi;
 mod probes;
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use axum::Router;
 use tokio::sync::Semaphore;
 
-use crate::hub::Hub;
+use crate::{hub::Hub, limits};
 
 pub use openapi::document;
 pub use serve::serve;
@@ -43,6 +43,8 @@ pub struct HttpConfig {
     pub max_body: usize,
     /// Link upgrades under way at once. The next one pays: 503 with Retry-After.
     pub max_handshakes: usize,
+    /// Connections at once on a listener. The next one pays: 503 with Retry-After.
+    pub max_connections: usize,
 }
 
 impl Default for HttpConfig {
@@ -50,8 +52,9 @@ impl Default for HttpConfig {
         Self {
             token: None,
             allowed_origins: Vec::new(),
-            max_body: bounds::MAX_BODY,
-            max_handshakes: bounds::MAX_HANDSHAKES,
+            max_body: limits::HTTP_MAX_BODY,
+            max_handshakes: limits::HTTP_MAX_UPGRADES,
+            max_connections: limits::HTTP_MAX_CONNECTIONS,
         }
     }
 }

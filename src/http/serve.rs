@@ -1,6 +1,6 @@
 //! From a listener to requests: one task a connection, all of them ended before [`serve`] returns.
 
-use std::{convert::Infallible, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, pin::pin, sync::Arc};
 
 use axum::{
     Router,
@@ -13,22 +13,30 @@ use tokio::{io::AsyncWriteExt, sync::Semaphore, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    bounds,
     io::{Answering, Progress, Timed},
     logs::Closing,
 };
-use crate::transport::{Io, Listener};
+use crate::{
+    limits,
+    transport::{Io, Listener},
+};
 
 /// Who is at the other end of the connection, for people.
 #[derive(Debug, Clone)]
 pub(super) struct Remote(pub(super) Arc<str>);
 
-/// Serves `router` on `listener` until `shutdown` is done. Then no connection is accepted, followed logs and
+/// Serves `router` on `listener`, at most `max_connections` at once, until `shutdown` is done. Then no connection is accepted, followed logs and
 /// watches end, open requests may finish for a few seconds, and all that is left is dropped. Upgraded links
 /// are the hub's business (see [`Hub::drain`](crate::hub::Hub::drain)).
-pub async fn serve(mut listener: Listener, router: Router, shutdown: impl Future<Output = ()> + Send) {
+pub async fn serve(
+    mut listener: Listener,
+    router: Router,
+    max_connections: usize,
+    shutdown: impl Future<Output = ()> + Send,
+) {
     let closing = CancellationToken::new();
-    let slots = Arc::new(Semaphore::new(bounds::MAX_CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(max_connections));
+    let refusals = Arc::new(Semaphore::new(limits::HTTP_MAX_TURNED_AWAY));
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -46,24 +54,38 @@ pub async fn serve(mut listener: Listener, router: Router, shutdown: impl Future
                     drop(slot);
                 });
             }
-            Err(_) => turn_away(socket).await,
+            Err(_) => {
+                tracing::warn!(max_connections, "too many connections");
+                if let Ok(slot) = Arc::clone(&refusals).try_acquire_owned() {
+                    connections.spawn(async move {
+                        turn_away(socket).await;
+                        drop(slot);
+                    });
+                }
+            }
         }
     }
     drop(listener);
     closing.cancel();
     let all = async { while connections.join_next().await.is_some() {} };
-    if timeout(bounds::SHUTDOWN_GRACE, all).await.is_err() {
+    if timeout(limits::HTTP_SHUTDOWN_GRACE, all).await.is_err() {
         tracing::info!(left = connections.len(), "requests are dropped at shutdown");
         connections.shutdown().await;
     }
 }
 
-/// A fresh socket takes this little at once; a client that does not is not waited for.
+/// Says why, then reads on until the client has seen it: closed with its request unread, the socket would be reset and
+/// the answer lost.
 async fn turn_away(mut socket: Io) {
     const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
         Content-Type: text/plain; charset=utf-8\r\nContent-Length: 39\r\n\r\nthe hub has too many open connections.\n";
-    tracing::warn!("too many connections");
-    let _ = timeout(Duration::from_millis(100), socket.write_all(ANSWER)).await;
+    let said = async {
+        socket.write_all(ANSWER).await?;
+        socket.shutdown().await?;
+        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
+    };
+    // A client that does not take it, or does not close, is not waited for.
+    let _ = timeout(limits::HTTP_LINGER, said).await;
 }
 
 async fn connection(socket: Io, remote: Arc<str>, router: Router, closing: CancellationToken) {
@@ -77,9 +99,9 @@ async fn connection(socket: Io, remote: Arc<str>, router: Router, closing: Cance
     let socket = TokioIo::new(Timed::new(socket, progress));
     let served = http1::Builder::new()
         .header_read_timeout(None)
-        .max_headers(bounds::MAX_HEADERS)
-        .max_header_size(bounds::MAX_HEAD)
-        .max_buf_size(bounds::MAX_HEAD)
+        .max_headers(limits::HTTP_MAX_HEADERS)
+        .max_header_size(limits::HTTP_MAX_HEAD)
+        .max_buf_size(limits::HTTP_MAX_HEAD)
         .serve_connection(socket, service)
         .with_upgrades();
     let mut served = pin!(served);

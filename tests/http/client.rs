@@ -48,8 +48,9 @@ impl Served {
         let listener = Listener::bind("127.0.0.1:0", None).await.unwrap();
         let addr = listener.local_addr();
         let (stop, stopped) = oneshot::channel::<()>();
+        let max_connections = config.max_connections;
         let routes = router(hub.clone(), config, surface);
-        let task = tokio::spawn(serve(listener, routes, async {
+        let task = tokio::spawn(serve(listener, routes, max_connections, async {
             let _ = stopped.await;
         }));
         Self {

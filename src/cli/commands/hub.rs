@@ -86,6 +86,7 @@ impl RunningHub {
                 running.servers.spawn(http::serve(
                     listener,
                     router,
+                    config.max_connections,
                     running.closing.clone().cancelled_owned(),
                 ));
             }
