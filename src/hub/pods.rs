@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     pub(crate) answered: bool,
     /// True once the plugin has confirmed a delete.
     pub(crate) deleting: bool,
+    /// When its delete was asked for.
+    pub(crate) delete_asked: Option<SystemTime>,
     /// Why it counts as lost.
     pub(crate) lost: Option<String>,
     /// The latest state; none before the first one, or after updateCache.
@@ -95,6 +97,7 @@ impl PodTable {
             job_id: String::new(),
             answered: false,
             deleting: false,
+            delete_asked: None,
             lost: None,
             state: None,
             created_at: SystemTime::now(),
@@ -116,6 +119,17 @@ impl PodTable {
             if !job_id.is_empty() {
                 job_id.clone_into(&mut entry.job_id);
             }
+        }
+    }
+
+    /// A delete was asked for now, or (none) the first one was refused. False when that is no news.
+    pub(crate) fn ask_delete(&mut self, uid: &str, at: Option<SystemTime>) -> bool {
+        match self.pods.get_mut(uid) {
+            Some(entry) if entry.delete_asked.is_some() != at.is_some() => {
+                entry.delete_asked = at;
+                true
+            }
+            _ => false,
         }
     }
 
