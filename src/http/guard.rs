@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     Edge,
     answer::{Refusal, one_line},
+    host,
 };
 use crate::{code::Code, hub::CallMeta, limits};
 
@@ -78,6 +79,9 @@ fn check(edge: &Edge, request: &Request) -> Result<(), (&'static str, Refusal)> 
             "target_too_long",
             Refusal::new(StatusCode::URI_TOO_LONG, Code::InvalidArgument, message),
         ));
+    }
+    if let Some(allowed) = &edge.config.allowed_hosts {
+        host::check(allowed, uri, request.headers()).map_err(|refusal| ("host", refusal))?;
     }
     check_origin(edge, request.headers()).map_err(|refusal| ("origin", refusal))?;
     if let Some(token) = &edge.config.token

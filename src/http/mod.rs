@@ -9,6 +9,7 @@ mod api_log;
 mod body;
 mod events;
 mod guard;
+mod host;
 mod interlink;
 mod io;
 mod lines;
@@ -39,6 +40,9 @@ pub struct HttpConfig {
     /// Values of `Origin` that are let in, for example `https://dash.example.org`. A request with any other
     /// one is refused: browsers send it, plugins and virtual kubelets do not.
     pub allowed_origins: Vec<String>,
+    /// Names in `Host` by which the hub may be called, besides those of this machine: any other is refused, against
+    /// DNS rebinding. None: by any name. Meant for a listener that only this machine reaches and that has no token.
+    pub allowed_hosts: Option<Vec<String>>,
     /// Largest request body, in bytes. The caller pays: 413.
     pub max_body: usize,
     /// Link upgrades under way at once. The next one pays: 503 with Retry-After.
@@ -52,6 +56,7 @@ impl Default for HttpConfig {
         Self {
             token: None,
             allowed_origins: Vec::new(),
+            allowed_hosts: None,
             max_body: limits::HTTP_MAX_BODY,
             max_handshakes: limits::HTTP_MAX_UPGRADES,
             max_connections: limits::HTTP_MAX_CONNECTIONS,
