@@ -170,3 +170,99 @@ impl HttpBody for Answered {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use axum::routing::post;
+    use tokio::{
+        io::{AsyncReadExt, DuplexStream, duplex},
+        time::{Instant, sleep},
+    };
+
+    use super::*;
+
+    /// The client's end of a served connection.
+    fn client() -> DuplexStream {
+        let (near, far) = duplex(64 << 10);
+        let upload = |body: Body| async move {
+            match crate::http::body::read(body, 100).await {
+                Ok(bytes) => Response::new(Body::from(bytes)),
+                Err(refusal) => refusal.plain(),
+            }
+        };
+        let router = Router::new().route("/", post(upload));
+        tokio::spawn(connection(
+            Io::other(near),
+            "test".into(),
+            router,
+            CancellationToken::new(),
+        ));
+        far
+    }
+
+    /// Sends a byte every half second until the hub closes; gives what it said and when it closed.
+    async fn trickle(mut client: DuplexStream, text: &str) -> (String, Duration) {
+        let start = Instant::now();
+        let mut said = Vec::new();
+        let (mut from, mut to) = tokio::io::split(&mut client);
+        let slowly = async {
+            for byte in text.bytes().chain(std::iter::repeat(b'y')) {
+                if to.write_all(&[byte]).await.is_err() {
+                    break;
+                }
+                sleep(Duration::from_millis(500)).await;
+            }
+        };
+        let until_closed = async {
+            let _ = from.read_to_end(&mut said).await;
+            start.elapsed()
+        };
+        let ended = tokio::select! {
+            ended = until_closed => ended,
+            () = slowly => start.elapsed(),
+        };
+        (String::from_utf8(said).unwrap(), ended)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_trickles_in_is_cut_off_in_all() {
+        let (said, ended) = trickle(client(), "POST / HTTP/1.1\r\nhost: x\r\nx: ").await;
+        assert_eq!((said.as_str(), ended), ("", limits::HTTP_HEAD_TIMEOUT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_is_the_second_head_of_a_kept_connection() {
+        let mut client = client();
+        let whole = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nok";
+        client.write_all(whole).await.unwrap();
+        let mut answer = [0; 17];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK\r\n");
+        sleep(limits::HTTP_KEEP_ALIVE / 2).await;
+        let (_, ended) = trickle(client, "POST / HTTP/1.1\r\nhost: x\r\nx: ").await;
+        assert_eq!(ended, limits::HTTP_HEAD_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_in_is_408() {
+        let head = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 90\r\nconnection: close\r\n\r\n";
+        let mut client = client();
+        client.write_all(head.as_bytes()).await.unwrap();
+        let (said, ended) = tokio::join!(
+            async {
+                let mut said = String::new();
+                client.read_to_string(&mut said).await.unwrap();
+                said
+            },
+            async {
+                sleep(limits::HTTP_BODY_TIMEOUT).await;
+                Instant::now()
+            }
+        );
+        assert!(said.starts_with("HTTP/1.1 408"), "{said}");
+        assert_eq!(Instant::now(), ended);
+    }
+}

@@ -80,9 +80,10 @@ impl PodRow {
         if self.deletion_requested_at.is_some() && !self.is_terminal() {
             return "Terminating".to_owned();
         }
-        let word = !self.reason.is_empty() && !self.reason.contains(char::is_whitespace);
-        if word && !self.is_terminal() {
-            self.reason.clone()
+        // A reason is a word, a text, or both: `CrashLoopBackOff: back-off 10 s ..`.
+        let word = self.reason.split(": ").next().unwrap_or_default();
+        if !word.is_empty() && !word.contains(char::is_whitespace) && !self.is_terminal() {
+            word.to_owned()
         } else {
             self.phase.clone()
         }
@@ -216,6 +217,10 @@ mod tests {
             pod.cells(false, false, 60),
             ["demo", "1/2", "CrashLoopBackOff", "3", "60s"]
         );
+        pod.reason = "CrashLoopBackOff: back-off 10 s before container b is started again".to_owned();
+        assert_eq!(pod.status(), "CrashLoopBackOff");
+        pod.reason = "waits for its plugin".to_owned();
+        assert_eq!(pod.status(), "Running");
         pod.phase = "Failed".to_owned();
         assert_eq!(pod.status(), "Failed");
         assert_eq!(pod.cells(true, true, 60).len(), PodRow::heads(true, true).len());
