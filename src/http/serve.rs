@@ -9,7 +9,12 @@ use axum::{
 };
 use hyper::{body::Incoming, server::conn::http1, service::Service};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use tokio::{io::AsyncWriteExt, sync::Semaphore, task::JoinSet, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Semaphore,
+    task::JoinSet,
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -79,6 +84,9 @@ pub async fn serve(
 async fn turn_away(mut socket: Io) {
     const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
         Content-Type: text/plain; charset=utf-8\r\nContent-Length: 39\r\n\r\nthe hub has too many open connections.\n";
+    // Not before it asks: a client takes an early answer for nonsense.
+    let mut asked = [0; 1024];
+    let _ = timeout(limits::HTTP_LINGER / 2, socket.read(&mut asked)).await;
     let said = async {
         socket.write_all(ANSWER).await?;
         socket.shutdown().await?;
