@@ -138,6 +138,8 @@ pub mod reason {
     pub const DELETED: &str = "DELETED";
     /// No plugin, or no single one, fits the pod.
     pub const NO_PLACEMENT: &str = "NO_PLACEMENT";
+    /// The hub's API only: a watcher was too slow and has missed changes; it starts again.
+    pub const LAGGED: &str = "LAGGED";
 }
 
 /// Why a connection was closed: a WebSocket close code (RFC 6455 section 7.4).

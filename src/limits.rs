@@ -155,3 +155,47 @@ pub const TAKEOVER_FRESH: Duration = Duration::from_secs(5);
 pub const TAKEOVER_ALARM: usize = 3;
 /// How long a takeover is remembered.
 pub const TAKEOVER_SPAN: Duration = Duration::from_secs(3600);
+// The HTTP edge.
+
+/// Largest request body, in bytes: a pod with its ConfigMaps fits into one link message. The caller pays: 413.
+pub const HTTP_MAX_BODY: usize = 16 << 20;
+/// A request body must be there in this time. The caller pays: 408.
+pub const HTTP_BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Request line and header fields, in bytes: all that is sent to a hub is a token and a session. The caller pays: 431.
+pub const HTTP_MAX_HEAD: usize = 16 << 10;
+/// Header fields of a request: a proxy's own are some twenty. The caller pays: 431.
+pub const HTTP_MAX_HEADERS: usize = 64;
+/// Request target, in bytes: the longest one that is meant is that of a log. The caller pays: 414.
+pub const HTTP_MAX_TARGET: usize = 2 << 10;
+/// A request head must be complete in this time after its first byte, the first one after the accept, so that
+/// nobody holds a connection by trickling. The caller pays: its connection is closed.
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// An idle connection is kept this long: a virtual kubelet with TLS never closes its own. The caller pays: it
+/// connects again.
+pub const HTTP_KEEP_ALIVE: Duration = Duration::from_secs(90);
+/// HTTP connections at once on a listener, links not counted. The next one pays: 503 with Retry-After.
+pub const HTTP_MAX_CONNECTIONS: usize = 4096;
+/// Connections over the limit that are being told so; further ones are closed without a word.
+pub const HTTP_MAX_TURNED_AWAY: usize = 128;
+/// A refused connection is read on for this long, so that its last answer is not lost with unread bytes (a reset).
+pub const HTTP_LINGER: Duration = Duration::from_secs(1);
+/// Link upgrades under way at once: all plugins come back together after a restart. The next one pays: 503 with
+/// Retry-After.
+pub const HTTP_MAX_UPGRADES: usize = 512;
+/// An upgraded connection must be handed over in this time.
+pub const HTTP_UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+/// On shutdown open requests may take this long.
+pub const HTTP_SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// Session header and traceparent, in bytes: they travel as call metadata. A longer one is replaced.
+pub const HTTP_MAX_CARRIED: usize = 256;
+/// Retry-After when the hub has no better wish, in seconds.
+pub const HTTP_RETRY_AFTER: u64 = 5;
+/// Lines of JSON that have nothing to say are kept alive by a blank one this often.
+pub const HTTP_HEARTBEAT: Duration = Duration::from_secs(20);
+/// A reader of such lines takes the connection for lost after this much silence: three blank lines that did not come.
+pub const HTTP_SILENCE: Duration = Duration::from_secs(60);
+/// TCP keepalive: a peer that is silent for this long is probed, so that one that has vanished is noticed also where
+/// nothing is sent (a quiet log). With [`TCP_USER_TIMEOUT`] the probes go on until that much time has passed.
+pub const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
+/// Time between two probes of TCP keepalive.
+pub const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);

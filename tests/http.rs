@@ -2,6 +2,10 @@
 #![cfg(feature = "hub")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "http/access.rs"]
+mod access;
+#[path = "http/bounds.rs"]
+mod bounds;
 #[path = "http/client.rs"]
 mod client;
 #[path = "http/edge.rs"]
@@ -10,3 +14,5 @@ mod edge;
 mod fake;
 #[path = "http/rest.rs"]
 mod rest;
+#[path = "http/sockets.rs"]
+mod sockets;

@@ -39,8 +39,8 @@ Exit codes:
   78  a setting is missing or wrong
 
 Environment:
-  TOWLINE_HUB, TOWLINE_TOKEN_FILE, TOWLINE_CA_FILE, TOWLINE_LOG, NO_COLOR; for `hub` and `plugin` every
-  flag has a variable, see `towline config print`.";
+  TOWLINE_HUB, TOWLINE_TOKEN_FILE, TOWLINE_CA_FILE, TOWLINE_LOG, NO_COLOR;
+  for `hub` and `plugin` every flag has a variable, see their --help.";
 
 /// An error of the command line itself that decides the exit code.
 #[derive(Debug, thiserror::Error)]

@@ -191,9 +191,12 @@ pub(crate) async fn read(
     let mut delay = Delay::new();
     loop {
         let before = progress.position;
+        let mut kept_alive = false;
         let broken = match client.lines(&path, &progress.query(options)).await {
             Ok(mut lines) => loop {
-                match lines.next().await {
+                let next = lines.next().await;
+                kept_alive = lines.kept_alive();
+                match next {
                     Ok(Some(line)) => match progress.take(line, options, reader)? {
                         Step::Went => {}
                         Step::End { .. } if !options.follow => return Ok(()),
@@ -208,7 +211,8 @@ pub(crate) async fn read(
             },
             Err(error) => Some(error),
         };
-        if progress.position != before {
+        // A connection that was good starts the patience anew, also when a quiet log brought nothing over it.
+        if progress.position != before || kept_alive {
             delay = Delay::new();
         }
         if !delay.goes_on() && broken.is_none() {

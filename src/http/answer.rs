@@ -8,9 +8,9 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::bounds;
 use crate::{
     code::{Code, reason},
+    limits,
     wire::Status,
 };
 
@@ -151,7 +151,7 @@ impl Refusal {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
         ) {
             let seconds = match self.status.retry_after_ms {
-                0 => bounds::RETRY_AFTER,
+                0 => limits::HTTP_RETRY_AFTER,
                 ms => ms.div_ceil(1000),
             };
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -56,7 +56,9 @@ const LOG_KEYS: [&str; 10] = [
         ("previous" = Option<bool>, Query, description = "The run before the present one."),
         ("position" = Option<String>, Query, description = "EPOCH:OFFSET to go on from; tail, since_* and previous are \
             then ignored."),
-        ("positions" = Option<bool>, Query, description = "Answer lines of JSON with positions instead of raw bytes."),
+        ("positions" = Option<bool>, Query, description = "Answer lines of JSON with positions instead of raw bytes; a \
+            blank line every 20 s of silence shows that the hub is there: take 60 s without one for a lost connection, and \
+            go on with `position`."),
     ),
     responses(
         (status = 200,

@@ -8,10 +8,11 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
-use super::{answer::Refusal, bounds};
+use super::answer::Refusal;
 use crate::{
     code::Code,
     interlink::{self, BadBody},
+    limits,
 };
 
 /// Reads a whole body, whatever method and Content-Type it came with.
@@ -19,12 +20,12 @@ pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
     if body.size_hint().lower() > limit as u64 {
         return Err(Refusal::too_large(limit));
     }
-    match tokio::time::timeout(bounds::BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
+    match tokio::time::timeout(limits::HTTP_BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::too_large(limit)),
         Ok(Err(_)) => Err(Refusal::invalid("the body ended early or is broken")),
         Err(_) => {
-            let seconds = bounds::BODY_TIMEOUT.as_secs();
+            let seconds = limits::HTTP_BODY_TIMEOUT.as_secs();
             let message = format!("the body did not arrive within {seconds} s");
             Err(Refusal::new(
                 StatusCode::REQUEST_TIMEOUT,

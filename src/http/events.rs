@@ -1,10 +1,9 @@
 //! `/api/v1/events`: what is there, then what changes, one JSON object a line.
 
-use std::{collections::VecDeque, convert::Infallible};
+use std::collections::VecDeque;
 
 use axum::{
     Extension, Json,
-    body::Body,
     extract::State,
     http::Uri,
     response::{IntoResponse, Response},
@@ -16,17 +15,23 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use super::{
     Edge,
     answer::{Api, ErrorBody, Refusal},
-    logs::{Closing, line, typed},
+    lines::{self, line},
+    logs::Closing,
     query::Query,
 };
-use crate::{code::Code, hub::WatchEvent, wire::Status};
+use crate::{
+    code::{Code, reason},
+    hub::WatchEvent,
+    wire::Status,
+};
 
 /// What is there as ADDED, then every change. Without `watch`, what is there only.
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "api",
     params(
-        ("watch" = Option<bool>, Query, description = "Go on with changes, as one JSON object a line. When the reader \
-            is too slow a last line `{\"error\":..}` says so: start again."),
+        ("watch" = Option<bool>, Query, description = "Go on with changes, as one JSON object a line; a blank line every \
+            20 s of silence shows that the hub is there: take 60 s without one for a lost connection. When the reader is \
+            too slow a last line `{\"error\":..}` (LAGGED) says so: start again."),
         ("kind" = Option<String>, Query, description = "Only `pod` or only `plugin`."),
     ),
     responses(
@@ -60,14 +65,16 @@ pub(super) async fn events(
         kind,
         closing,
     };
-    let lines = stream::unfold(Some(watching), |watching| async move {
-        let mut watching = watching?;
-        Some(match watching.next().await {
-            Ok(event) => (Ok::<_, Infallible>(line(&event)), Some(watching)),
-            Err(status) => (Ok(line(&ErrorBody::of(&status))), None),
-        })
-    });
-    Ok(typed(Body::from_stream(lines), "application/x-ndjson"))
+    Ok(lines::response(stream::unfold(
+        Some(watching),
+        |watching| async move {
+            let mut watching = watching?;
+            Some(match watching.next().await {
+                Ok(event) => (line(&event), Some(watching)),
+                Err(status) => (line(&ErrorBody::of(&status)), None),
+            })
+        },
+    )))
 }
 
 struct Watching {
@@ -94,7 +101,7 @@ impl Watching {
                 Err(RecvError::Closed) => return Err(Closing::status()),
                 Err(RecvError::Lagged(missed)) => {
                     let message = format!("too slow: {missed} events were missed; start again");
-                    return Err(Status::new(Code::ResourceExhausted, "LAGGED", message));
+                    return Err(Status::new(Code::ResourceExhausted, reason::LAGGED, message));
                 }
             }
         }

@@ -16,9 +16,9 @@ use uuid::Uuid;
 use super::{
     Edge,
     answer::{Refusal, one_line},
-    bounds,
+    host,
 };
-use crate::{code::Code, hub::CallMeta};
+use crate::{code::Code, hub::CallMeta, limits};
 
 /// interLink's header that ties the legs of one call together.
 const SESSION: &str = "interlink-http-session";
@@ -70,15 +70,18 @@ pub(super) async fn admit(State(edge): State<Edge>, request: Request, next: Next
 fn check(edge: &Edge, request: &Request) -> Result<(), (&'static str, Refusal)> {
     let uri = request.uri();
     let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
-    if target > bounds::MAX_TARGET {
+    if target > limits::HTTP_MAX_TARGET {
         let message = format!(
             "the request target is over the limit of {} bytes",
-            bounds::MAX_TARGET
+            limits::HTTP_MAX_TARGET
         );
         return Err((
             "target_too_long",
             Refusal::new(StatusCode::URI_TOO_LONG, Code::InvalidArgument, message),
         ));
+    }
+    if let Some(allowed) = &edge.config.allowed_hosts {
+        host::check(allowed, uri, request.headers()).map_err(|refusal| ("host", refusal))?;
     }
     check_origin(edge, request.headers()).map_err(|refusal| ("origin", refusal))?;
     if let Some(token) = &edge.config.token
@@ -134,7 +137,7 @@ pub(super) fn bare(status: StatusCode) -> Response {
 
 fn carried(headers: &HeaderMap, name: &str) -> Option<String> {
     let text = headers.get(name)?.to_str().ok()?.trim();
-    (!text.is_empty() && text.len() <= bounds::MAX_CARRIED).then(|| text.to_owned())
+    (!text.is_empty() && text.len() <= limits::HTTP_MAX_CARRIED).then(|| text.to_owned())
 }
 
 /// A path for people, never the query.
@@ -180,7 +183,7 @@ mod tests {
     #[test]
     fn a_session_too_long_to_carry_is_replaced() {
         let mut headers = HeaderMap::new();
-        headers.insert(SESSION, "x".repeat(bounds::MAX_CARRIED + 1).parse().unwrap());
+        headers.insert(SESSION, "x".repeat(limits::HTTP_MAX_CARRIED + 1).parse().unwrap());
         assert_eq!(carried(&headers, SESSION), None);
         headers.insert(SESSION, "GetLogs#7".parse().unwrap());
         assert_eq!(carried(&headers, SESSION).as_deref(), Some("GetLogs#7"));

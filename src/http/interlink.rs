@@ -84,6 +84,21 @@ fn parsed<T: serde::de::DeserializeOwned>(edge: &Edge, bytes: &[u8], what: &str)
     body::json(bytes, what).inspect_err(|_| edge.hub.count_refused("bad_json"))
 }
 
+/// The same of one object. A list would be read as the object's fields in their order, and its first item blamed for
+/// what is wrong: plugins before interLink 0.5 were sent such lists.
+fn parsed_object<T: serde::de::DeserializeOwned>(
+    edge: &Edge,
+    bytes: &[u8],
+    what: &str,
+) -> Result<T, Refusal> {
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        edge.hub.count_refused("bad_json");
+        let message = format!("bad JSON, expected {what}: expected an object, found a list at the top");
+        return Err(Refusal::invalid(message));
+    }
+    parsed(edge, bytes, what)
+}
+
 /// Starts a pod. The create goes on when the client goes away; a second one of the same uid gets the same answer.
 #[utoipa::path(
     post, path = "/create", tag = "interlink",
@@ -100,7 +115,7 @@ fn parsed<T: serde::de::DeserializeOwned>(edge: &Edge, bytes: &[u8], what: &str)
     )
 )]
 pub(super) async fn create(State(edge): State<Edge>, call: Call) -> Result<Json<CreateStruct>, Plain> {
-    let request: PodCreateRequests = parsed(&edge, &call.body, "PodCreateRequests")?;
+    let request: PodCreateRequests = parsed_object(&edge, &call.body, "PodCreateRequests")?;
     let created = edge
         .hub
         .create(call.scope(), request, call.meta.clone())
@@ -120,7 +135,7 @@ pub(super) async fn create(State(edge): State<Edge>, call: Call) -> Result<Json<
     )
 )]
 pub(super) async fn delete(State(edge): State<Edge>, call: Call) -> Result<&'static str, Plain> {
-    let pod: Pod = parsed(&edge, &call.body, "a v1.Pod")?;
+    let pod: Pod = parsed_object(&edge, &call.body, "a v1.Pod")?;
     // What `kubectl delete --grace-period` asked for overrides the spec's own.
     let grace = pod.metadata().deletion_grace_period_seconds;
     edge.hub
@@ -139,7 +154,9 @@ pub(super) async fn delete(State(edge): State<Edge>, call: Call) -> Result<&'sta
     )
 )]
 pub(super) async fn status(State(edge): State<Edge>, call: Call) -> Result<Json<Vec<PodStatus>>, Plain> {
-    let pods: Vec<Pod> = parsed(&edge, &call.body, "an array of v1.Pod")?;
+    // Go writes an empty list as null.
+    let pods: Option<Vec<Pod>> = parsed(&edge, &call.body, "an array of v1.Pod")?;
+    let pods = pods.unwrap_or_default();
     Ok(Json(edge.hub.status(call.scope(), &pods).await?))
 }
 
@@ -217,7 +234,7 @@ fn uid_of(bytes: &[u8]) -> Result<String, Refusal> {
 }
 
 fn log_query(edge: &Edge, call: &Call) -> Result<LogQuery, Refusal> {
-    let asked: LogStruct = parsed(edge, &call.body, "a log request")?;
+    let asked: LogStruct = parsed_object(edge, &call.body, "a log request")?;
     // A span of seconds becomes a time now, so that a reopened stream means the same.
     let options = asked
         .to_options(SystemTime::now().into())

@@ -20,11 +20,10 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep},
 };
 
-use super::bounds;
-use crate::limits;
+use crate::{limits, transport::Io};
 
 /// What the socket is waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +89,28 @@ pub(super) struct Timed<T> {
     inner: T,
     progress: Progress,
     reading: Option<(Phase, Pin<Box<Sleep>>)>,
-    writing: Option<Pin<Box<Sleep>>>,
+    writing: Option<Stall>,
+    lingering: Option<Pin<Box<Sleep>>>,
+}
+
+/// A write that waits for its reader.
+#[derive(Debug)]
+struct Stall {
+    timer: Pin<Box<Sleep>>,
+    /// The socket was told to bear it.
+    borne: bool,
+}
+
+/// A socket that gives up early on a peer that takes no bytes, and can be told not to.
+pub(super) trait Patient {
+    /// Bytes may now stay unsent for this long.
+    fn bear(&self, timeout: Duration);
+}
+
+impl Patient for Io {
+    fn bear(&self, timeout: Duration) {
+        self.set_user_timeout(timeout);
+    }
 }
 
 impl<T> Timed<T> {
@@ -100,6 +120,7 @@ impl<T> Timed<T> {
             progress,
             reading: None,
             writing: None,
+            lingering: None,
         }
     }
 
@@ -111,8 +132,8 @@ impl<T> Timed<T> {
     fn poll_read_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let phase = self.progress.phase();
         let allowed = match phase {
-            Phase::Head => bounds::HEAD_TIMEOUT,
-            Phase::Idle => bounds::KEEP_ALIVE,
+            Phase::Head => limits::HTTP_HEAD_TIMEOUT,
+            Phase::Idle => limits::HTTP_KEEP_ALIVE,
             Phase::Busy => {
                 self.reading = None;
                 return Poll::Pending;
@@ -126,17 +147,55 @@ impl<T> Timed<T> {
             None => Poll::Pending,
         }
     }
+}
 
+impl<T: AsyncRead + Unpin> Timed<T> {
+    /// Reads on, after the last byte was written, until the client closes too or for a moment: with its request unread
+    /// (a head or a body over the limit) the socket would be reset, and the answer that says so lost.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = self
+            .lingering
+            .get_or_insert_with(|| Box::pin(sleep(limits::HTTP_LINGER)));
+        if deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut unread = [0; 4096];
+        loop {
+            let mut unread = ReadBuf::new(&mut unread);
+            match ready!(Pin::new(&mut self.inner).poll_read(cx, &mut unread)) {
+                Ok(()) if !unread.filled().is_empty() => {}
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl<T: Patient> Timed<T> {
     /// Passes on what a write gave, unless it has been pending for too long.
+    ///
+    /// The kernel ends a socket after TCP_USER_TIMEOUT both when the peer has vanished and when it reads nothing: a
+    /// pager at its first page. So the socket is told to wait before that time is over, and once bytes flow again to
+    /// be quick as before.
     fn watch_write<R>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if wrote.is_ready() {
-            self.writing = None;
+            if self.writing.take().is_some_and(|stall| stall.borne) {
+                self.inner.bear(limits::TCP_USER_TIMEOUT);
+            }
             return wrote;
         }
-        let deadline = self
-            .writing
-            .get_or_insert_with(|| Box::pin(sleep(limits::VIEWER_IDLE)));
-        ready!(deadline.as_mut().poll(cx));
+        let early = limits::TCP_USER_TIMEOUT / 2;
+        let stall = self.writing.get_or_insert_with(|| Stall {
+            timer: Box::pin(sleep(early)),
+            borne: false,
+        });
+        ready!(stall.timer.as_mut().poll(cx));
+        if !stall.borne {
+            stall.borne = true;
+            self.inner.bear(limits::VIEWER_IDLE);
+            let rest = limits::VIEWER_IDLE.saturating_sub(early);
+            stall.timer.as_mut().reset(Instant::now() + rest);
+            ready!(stall.timer.as_mut().poll(cx));
+        }
         Poll::Ready(Err(timed_out("the client takes no bytes", limits::VIEWER_IDLE)))
     }
 }
@@ -166,7 +225,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Timed<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Timed<T> {
+impl<T: AsyncRead + AsyncWrite + Patient + Unpin> AsyncWrite for Timed<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.watch_write(cx, wrote)
@@ -191,63 +250,13 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Timed<T> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.watch_write(cx, shut)
+        if self.lingering.is_none() {
+            let shut = Pin::new(&mut self.inner).poll_shutdown(cx);
+            ready!(self.watch_write(cx, shut))?;
+        }
+        self.poll_linger(cx).map(Ok)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-
-    use super::*;
-
-    async fn read_one(socket: &mut Timed<tokio::io::DuplexStream>) -> io::Result<u8> {
-        socket.read_u8().await
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_head_that_trickles_in_is_cut_off() {
-        let (near, mut far) = duplex(64);
-        let mut socket = Timed::new(near, Progress::new());
-        let started = tokio::time::Instant::now();
-        let trickle = tokio::spawn(async move {
-            while far.write_all(b"x").await.is_ok() {
-                sleep(Duration::from_secs(1)).await;
-            }
-        });
-        let ended = loop {
-            if let Err(error) = read_one(&mut socket).await {
-                break error;
-            }
-        };
-        assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
-        assert_eq!(started.elapsed(), bounds::HEAD_TIMEOUT);
-        trickle.abort();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_idle_connection_is_kept_longer_and_a_busy_one_for_ever() {
-        let (near, mut far) = duplex(64);
-        let progress = Progress::new();
-        let mut socket = Timed::new(near, progress.clone());
-        let busy = progress.request();
-        let waited = tokio::time::timeout(Duration::from_secs(3600), read_one(&mut socket)).await;
-        assert!(waited.is_err(), "no deadline while a request is answered");
-        drop(busy);
-        let started = tokio::time::Instant::now();
-        assert!(read_one(&mut socket).await.is_err());
-        assert_eq!(started.elapsed(), bounds::KEEP_ALIVE);
-        far.write_all(b"x").await.unwrap();
-        assert_eq!(read_one(&mut socket).await.unwrap(), b'x');
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_reader_that_stands_still_is_closed() {
-        let (near, _far) = duplex(4);
-        let mut socket = Timed::new(near, Progress::new());
-        let error = socket.write_all(b"12345").await.unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    }
-}
+mod tests;

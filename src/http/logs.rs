@@ -12,7 +12,10 @@ use futures::stream;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::ErrorBody;
+use super::{
+    answer::ErrorBody,
+    lines::{self, line},
+};
 use crate::{
     code::{Code, reason},
     hub::{LogPiece, LogViewer},
@@ -92,25 +95,16 @@ impl Reading {
 
     /// One JSON object a line: pieces with their positions, then how it ended.
     pub(super) fn lines(self) -> Response {
-        let lines = stream::unfold(Some(self), |reading| async move {
+        lines::response(stream::unfold(Some(self), |reading| async move {
             let mut reading = reading?;
             let next = reading.next().await;
-            let (line, rest) = match next {
+            Some(match next {
                 Some(Ok(piece)) => (piece_line(&piece), Some(reading)),
                 Some(Err(status)) => (line(&ErrorBody::of(&status)), None),
                 None => (end_line(reading.viewer.end()), None),
-            };
-            Some((Ok::<_, io::Error>(line), rest))
-        });
-        typed(Body::from_stream(lines), "application/x-ndjson")
+            })
+        }))
     }
-}
-
-/// A value as one line of NDJSON.
-pub(super) fn line(value: &impl serde::Serialize) -> Bytes {
-    let mut line = serde_json::to_vec(value).unwrap_or_default();
-    line.push(b'\n');
-    line.into()
 }
 
 /// A body of this type that no browser reads as something else and no proxy holds back.

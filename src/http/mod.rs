@@ -7,11 +7,12 @@ mod answer;
 mod api;
 mod api_log;
 mod body;
-mod bounds;
 mod events;
 mod guard;
+mod host;
 mod interlink;
 mod io;
+mod lines;
 mod logs;
 mod openapi;
 mod probes;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use axum::Router;
 use tokio::sync::Semaphore;
 
-use crate::hub::Hub;
+use crate::{hub::Hub, limits};
 
 pub use openapi::document;
 pub use serve::serve;
@@ -39,10 +40,15 @@ pub struct HttpConfig {
     /// Values of `Origin` that are let in, for example `https://dash.example.org`. A request with any other
     /// one is refused: browsers send it, plugins and virtual kubelets do not.
     pub allowed_origins: Vec<String>,
+    /// Names in `Host` by which the hub may be called, besides those of this machine: any other is refused, against
+    /// DNS rebinding. None: by any name. Meant for a listener that only this machine reaches and that has no token.
+    pub allowed_hosts: Option<Vec<String>>,
     /// Largest request body, in bytes. The caller pays: 413.
     pub max_body: usize,
     /// Link upgrades under way at once. The next one pays: 503 with Retry-After.
     pub max_handshakes: usize,
+    /// Connections at once on a listener. The next one pays: 503 with Retry-After.
+    pub max_connections: usize,
 }
 
 impl Default for HttpConfig {
@@ -50,8 +56,10 @@ impl Default for HttpConfig {
         Self {
             token: None,
             allowed_origins: Vec::new(),
-            max_body: bounds::MAX_BODY,
-            max_handshakes: bounds::MAX_HANDSHAKES,
+            allowed_hosts: None,
+            max_body: limits::HTTP_MAX_BODY,
+            max_handshakes: limits::HTTP_MAX_UPGRADES,
+            max_connections: limits::HTTP_MAX_CONNECTIONS,
         }
     }
 }

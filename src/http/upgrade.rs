@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use tracing::Instrument;
 
-use super::{Edge, answer::Refusal, bounds, guard::bare, io::Timed, serve::Remote};
+use super::{Edge, answer::Refusal, guard::bare, io::Timed, serve::Remote};
 use crate::{
     code::{Code, reason},
     hub::Identity,
@@ -188,7 +188,7 @@ async fn take_over(edge: Edge, prepared: Prepared) {
         permit,
         ..
     } = prepared;
-    let upgraded = match timeout(bounds::UPGRADE_TIMEOUT, upgrade).await {
+    let upgraded = match timeout(limits::HTTP_UPGRADE_TIMEOUT, upgrade).await {
         Ok(Ok(upgraded)) => upgraded,
         Ok(Err(error)) => return tracing::debug!(%error, "upgrade failed"),
         Err(_) => return tracing::debug!("upgrade timed out"),

@@ -1,6 +1,6 @@
 //! How a delete gets through, at once or when the plugin is back.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
@@ -43,12 +43,14 @@ impl Hub {
         let flight = match entered {
             Entered::Running(flight) => flight,
             Entered::New(flight) => {
+                let first = owner.is_ok() && self.show_delete_asked(&uid, Some(SystemTime::now()));
                 let (hub, task) = (self.clone(), flight.clone());
                 tokio::spawn(async move {
                     let mut guard = Landing {
                         hub: &hub,
                         uid: &old.delete.pod.uid,
                         flight: &task,
+                        first,
                         result: None,
                     };
                     guard.result = Some(hub.fly_delete(&old, owner, create).await);
@@ -191,6 +193,8 @@ struct Landing<'a> {
     hub: &'a Hub,
     uid: &'a str,
     flight: &'a Flight<()>,
+    /// It was the first one asked for this pod.
+    first: bool,
     result: Option<Result<(), Status>>,
 }
 
@@ -205,6 +209,9 @@ impl Drop for Landing<'_> {
         };
         let result = self.result.take().unwrap_or_else(lost);
         self.hub.calls.leave_delete(self.uid, result.is_err());
+        if self.first && result.is_err() {
+            self.hub.show_delete_asked(self.uid, None);
+        }
         self.flight.finish(result);
         self.hub.calls.pending_added.notify_waiters();
     }

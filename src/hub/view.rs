@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Hub, pods::Entry, registry::Plugin};
+use super::{Hub, pods::Entry, registry::Plugin, watch::Change};
 use crate::{
     interlink::{ContainerStatus, Phase, PingResponse, format_time, phase},
     wire::{ContainerState, Timestamp, container_state::State},
@@ -74,6 +74,8 @@ pub struct PodView {
     pub created_at: String,
     /// RFC 3339 of the last state.
     pub observed_at: Option<String>,
+    /// When its delete was asked for, RFC 3339: it goes when the plugin has confirmed that.
+    pub deletion_requested_at: Option<String>,
     /// v1.ContainerStatus each.
     pub containers: Value,
     /// v1.ContainerStatus each.
@@ -96,6 +98,15 @@ impl Hub {
     pub(crate) fn plugin_view(&self, name: &str) -> Option<PluginView> {
         let pods = self.read_pods(|pods| pods.active(name));
         self.registry.with(name, |plugin| plugin_view(name, plugin, pods))
+    }
+
+    /// Shows a delete as asked for, or (none) as refused. False when that is no news.
+    pub(crate) fn show_delete_asked(&self, uid: &str, at: Option<SystemTime>) -> bool {
+        let news = self.change_pods(|pods| pods.ask_delete(uid, at));
+        if news {
+            self.publish_pod(uid, Change::Modified);
+        }
+        news
     }
 
     /// One pod.
@@ -161,6 +172,7 @@ pub(crate) fn pod_view(entry: &Entry) -> PodView {
             .fold(0, |sum, container| sum.saturating_add(container.restart_count)),
         created_at: rfc3339(entry.created_at),
         observed_at: entry.observed_at.map(rfc3339),
+        deletion_requested_at: entry.delete_asked.map(rfc3339),
         containers: statuses(mains),
         init_containers: statuses(inits),
     }
@@ -199,7 +211,7 @@ fn reason(entry: &Entry, mains: &[ContainerState], inits: &[ContainerState]) -> 
         });
     match told {
         Some(told) => told,
-        None if entry.deleting => "being deleted".into(),
+        None if entry.deleting || entry.delete_asked.is_some() => "being deleted".into(),
         None => String::new(),
     }
 }

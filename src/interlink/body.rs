@@ -10,7 +10,7 @@ const MAX_DEPTH: usize = 32;
 
 /// Why a body was refused: what and where, without any value of it (bodies hold secrets).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} at {} (line {line}, column {column})", if path.is_empty() { "the top" } else { path.as_str() })]
+#[error("{what} at {}{}", if path.is_empty() { "the top" } else { path.as_str() }, place(*line, *column))]
 pub struct BadBody {
     /// What is wrong.
     pub what: String,
@@ -20,6 +20,14 @@ pub struct BadBody {
     pub line: usize,
     /// Column, from 1, in bytes; 0 as for `line`.
     pub column: usize,
+}
+
+fn place(line: usize, column: usize) -> String {
+    if line == 0 {
+        String::new()
+    } else {
+        format!(" (line {line}, column {column})")
+    }
 }
 
 /// Reads a JSON body.
@@ -81,6 +89,11 @@ fn without_values(text: &str) -> String {
         return text.to_owned();
     }
     let expected = text.rsplit_once(", expected ").map(|(_, expected)| expected);
+    // The name of a type in this program says nothing to the caller.
+    let expected = expected.map(|expected| match expected.strip_prefix("struct ") {
+        Some(_) => "an object",
+        None => expected,
+    });
     let found = text.strip_prefix("invalid type: ").map(|found| {
         let kind: &str = found.split([' ', ',']).next().unwrap_or_default();
         match kind {

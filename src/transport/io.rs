@@ -4,9 +4,10 @@ use std::{
     fmt, io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -44,9 +45,26 @@ impl Io {
     pub fn other(stream: impl Duplex + 'static) -> Self {
         Self::Other(Box::new(stream))
     }
+
+    /// How long bytes may stay unacknowledged or unsent before the kernel ends the socket. It does not tell a peer that
+    /// has vanished from one that reads nothing for now. Without effect on what is not TCP.
+    pub(crate) fn set_user_timeout(&self, timeout: Duration) {
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+            Self::Unix(_) | Self::Other(_) => return,
+        };
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(timeout)) {
+            tracing::debug!(%error, "socket option refused");
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = (stream, timeout);
+    }
 }
 
-/// Sets TCP_NODELAY (a lone frame is never delayed) and TCP_USER_TIMEOUT (unacknowledged bytes end the socket).
+/// Sets TCP_NODELAY (a lone frame is never delayed), TCP_USER_TIMEOUT (unacknowledged bytes end the socket) and
+/// keepalive (so does a peer that has vanished while nothing is sent).
 ///
 /// A socket that refuses is still good, so failures only cost the tuning.
 pub(super) fn tune(stream: &TcpStream) {
@@ -54,9 +72,12 @@ pub(super) fn tune(stream: &TcpStream) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let timeout = SockRef::from(stream).set_tcp_user_timeout(Some(limits::TCP_USER_TIMEOUT));
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let timeout = SockRef::from(stream)
-        .set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(limits::TCP_USER_TIMEOUT));
-    if let Err(error) = nodelay.and(timeout) {
+    let timeout = Ok(());
+    let keepalive = TcpKeepalive::new()
+        .with_time(limits::TCP_KEEPALIVE)
+        .with_interval(limits::TCP_KEEPALIVE_INTERVAL);
+    let keepalive = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    if let Err(error) = nodelay.and(timeout).and(keepalive) {
         tracing::debug!(%error, "socket option refused");
     }
 }
@@ -141,6 +162,33 @@ impl AsyncWrite for Io {
             Self::Tls(stream) => stream.is_write_vectored(),
             Self::Unix(stream) => stream.is_write_vectored(),
             Self::Other(stream) => stream.is_write_vectored(),
+        }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::transport::Listener;
+
+    #[tokio::test]
+    async fn a_peer_that_vanishes_is_noticed_on_both_ends() {
+        let mut listener = Listener::bind("127.0.0.1:0", None).await.unwrap();
+        let dialled = TcpStream::connect(listener.local_addr()).await.unwrap();
+        let (accepted, _) = listener.accept().await;
+        for io in [accepted, Io::tcp(dialled)] {
+            let Io::Tcp(stream) = &io else { unreachable!() };
+            let socket = SockRef::from(stream);
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), limits::TCP_KEEPALIVE);
+            assert_eq!(
+                socket.tcp_keepalive_interval().unwrap(),
+                limits::TCP_KEEPALIVE_INTERVAL
+            );
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(limits::TCP_USER_TIMEOUT));
+            io.set_user_timeout(limits::VIEWER_IDLE);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(limits::VIEWER_IDLE));
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
 use towline::{
     http::{HttpConfig, Surface, Token, router, serve},
     hub::{Hub, HubConfig},
-    transport::Listener,
+    transport::{Endpoint, Listener, TlsConfig},
 };
 
 /// Long enough for a busy machine; only a failing test waits for it.
@@ -26,6 +26,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Served {
     pub(crate) hub: Arc<Hub>,
     pub(crate) addr: String,
+    endpoint: Endpoint,
+    tls: TlsConfig,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -44,17 +46,33 @@ pub(crate) async fn served_with_token(token: &str) -> Served {
 
 impl Served {
     pub(crate) async fn with(hub: HubConfig, config: HttpConfig, surface: Surface) -> Self {
-        let hub = Hub::new(hub).unwrap();
         let listener = Listener::bind("127.0.0.1:0", None).await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr());
+        let hub = Hub::new(hub).unwrap();
+        Self::on(listener, &endpoint, TlsConfig::default(), hub, config, surface)
+    }
+
+    /// On a listener of any kind, asked by `endpoint`.
+    pub(crate) fn on(
+        listener: Listener,
+        endpoint: &str,
+        tls: TlsConfig,
+        hub: Arc<Hub>,
+        config: HttpConfig,
+        surface: Surface,
+    ) -> Self {
         let addr = listener.local_addr();
         let (stop, stopped) = oneshot::channel::<()>();
+        let max_connections = config.max_connections;
         let routes = router(hub.clone(), config, surface);
-        let task = tokio::spawn(serve(listener, routes, async {
+        let task = tokio::spawn(serve(listener, routes, max_connections, async {
             let _ = stopped.await;
         }));
         Self {
             hub,
             addr,
+            endpoint: Endpoint::parse(endpoint).unwrap(),
+            tls,
             stop: Some(stop),
             task,
         }
@@ -80,13 +98,13 @@ impl Served {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Response<Incoming> {
-        let stream = TcpStream::connect(&self.addr).await.unwrap();
+        let stream = self.endpoint.connect(&self.tls, PATIENCE).await.unwrap();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection.with_upgrades());
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", &self.addr);
+        let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", self.endpoint.host_header());
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -152,13 +170,17 @@ impl Served {
     pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(&self.addr).await.unwrap();
         stream.write_all(bytes).await.unwrap();
-        let mut all = Vec::new();
-        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut all))
-            .await
-            .expect("the end");
-        let _ = read;
-        String::from_utf8_lossy(&all).into_owned()
+        rest(stream).await
     }
+}
+
+/// All that still comes, up to the end or a reset.
+pub(crate) async fn rest(mut stream: TcpStream) -> String {
+    let mut all = Vec::new();
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut all))
+        .await
+        .expect("the end");
+    String::from_utf8_lossy(&all).into_owned()
 }
 
 /// A whole answer.

@@ -43,6 +43,36 @@ async fn a_replay_that_is_cut_is_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_delete_is_shown_from_when_it_is_asked_for_until_it_is_refused() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let mut link = connect(&hub, &site).await;
+    let creating = create(&hub);
+    link.next().await.created("job-1");
+    creating.await.unwrap().unwrap();
+    let asked = || {
+        hub.find_pod("default", "demo")
+            .unwrap()
+            .deletion_requested_at
+            .is_some()
+    };
+    assert!(!asked());
+    let (_, mut changes) = hub.watch();
+    let deleting = delete(&hub);
+    let request = link.next().await;
+    assert!(asked());
+    assert!(changes.recv().await.unwrap().object["deletion_requested_at"].is_string());
+    request.fail(Status::new(Code::PermissionDenied, "", "not yours"));
+    assert!(deleting.await.unwrap().is_err());
+    assert!(!asked(), "a refused delete leaves the pod as it was");
+    assert!(changes.recv().await.unwrap().object["deletion_requested_at"].is_null());
+
+    let deleting = delete(&hub);
+    link.next().await.deleted();
+    deleting.await.unwrap().unwrap();
+    assert!(asked(), "confirmed, and shown until it is over");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hub_that_keeps_no_deletes_refuses_them() {
     let config = HubConfig {
         delete_when_offline: DeleteWhenOffline::Refuse,

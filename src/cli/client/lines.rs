@@ -4,6 +4,9 @@ use bytes::{Buf as _, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Incoming};
 use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::limits::HTTP_SILENCE as SILENCE;
 
 /// Longest line: far over a log piece in base64 and over the largest pod.
 const MAX_LINE: usize = 32 << 20;
@@ -15,6 +18,8 @@ pub(crate) struct Lines<B = Incoming> {
     buffer: BytesMut,
     /// Bytes of the buffer that are known to hold no line end.
     searched: usize,
+    /// A blank line came: the way to the hub was good for a while.
+    kept_alive: bool,
 }
 
 /// Why no further line came.
@@ -39,11 +44,17 @@ where
             body,
             buffer: BytesMut::new(),
             searched: 0,
+            kept_alive: false,
         }
     }
 
+    /// Whether the hub was heard in a silence: then the connection was good, though it brought no line.
+    pub(crate) fn kept_alive(&self) -> bool {
+        self.kept_alive
+    }
+
     /// The next line; `None` when the answer ended in good order. Half a line at the end is an error: what it meant
-    /// was not received.
+    /// was not received. So is a long silence: a hub that is there and has nothing to say sends blank lines.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
@@ -56,6 +67,7 @@ where
                 let line = self.buffer.split_to(self.searched + at + 1);
                 self.searched = 0;
                 if line.trim_ascii().is_empty() {
+                    self.kept_alive = true;
                     continue;
                 }
                 return serde_json::from_slice(&line)
@@ -66,7 +78,8 @@ where
             if self.searched > MAX_LINE {
                 return Err(LinesError::Bad(format!("no line end in {MAX_LINE} bytes")));
             }
-            match self.body.frame().await {
+            let silent = || LinesError::Broken(format!("nothing was heard for {} s", SILENCE.as_secs()));
+            match timeout(SILENCE, self.body.frame()).await.map_err(|_| silent())? {
                 Some(Ok(frame)) => {
                     if let Ok(mut piece) = frame.into_data() {
                         while piece.has_remaining() {
@@ -122,6 +135,30 @@ mod tests {
             ]
         );
         assert!(error.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_a_lost_connection_but_blank_lines_are_no_silence() {
+        let started = tokio::time::Instant::now();
+        let frames = futures::stream::unfold(0, |sent| async move {
+            if sent == 9 {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(crate::limits::HTTP_HEARTBEAT).await;
+            Some((
+                Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"\n"))),
+                sent + 1,
+            ))
+        });
+        let mut lines = Lines::new(StreamBody::new(Box::pin(frames)));
+        assert!(!lines.kept_alive());
+        let error = lines.next().await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the connection broke: nothing was heard for 60 s"
+        );
+        assert!(lines.kept_alive());
+        assert_eq!(started.elapsed(), 9 * crate::limits::HTTP_HEARTBEAT + SILENCE);
     }
 
     #[tokio::test]

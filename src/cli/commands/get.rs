@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::connect;
 use crate::cli::{
     args::{GetArgs, Kind},
-    client::{Client, ClientError, Query},
+    client::{Client, ClientError, LinesError, Query},
     delay::Delay,
     exit::{Exit, Failure},
-    output::{Format, Out, PluginRow, PodRow, Table, json as to_json, time, yaml},
+    output::{Format, Out, PluginRow, PodRow, Table, json as to_json, plain, time, yaml},
 };
 
 pub(super) async fn run(args: GetArgs) -> anyhow::Result<Exit> {
@@ -165,29 +165,51 @@ async fn watch(client: &Client, view: &View, items: Vec<Value>) -> anyhow::Resul
     let query = Query::default().with("watch", true).with("kind", view.singular());
     let mut delay = Delay::new();
     loop {
-        match client.lines("/api/v1/events", &query).await {
-            Ok(mut lines) => {
-                delay = Delay::new();
-                while let Ok(Some(mut event)) = lines.next().await {
-                    let item = event["object"].take();
-                    if !item.is_object() || !view.wants(&item) {
-                        continue;
+        let broken = match client.lines("/api/v1/events", &query).await {
+            Ok(mut lines) => loop {
+                match lines.next().await {
+                    Ok(Some(mut event)) if event["object"].is_object() => {
+                        delay = Delay::new();
+                        let item = event["object"].take();
+                        let deleted = event["type"] == "DELETED";
+                        if view.wants(&item) && is_news(&mut shown, &item, deleted) {
+                            view.print_one(&table, &item)?;
+                        }
                     }
-                    let deleted = event["type"] == "DELETED";
-                    let news = if deleted {
-                        shown.remove(&key(&item)).is_some()
-                    } else {
-                        shown.insert(key(&item), item.clone()).as_ref() != Some(&item)
-                    };
-                    if news {
-                        view.print_one(&table, &item)?;
+                    Ok(Some(end)) => {
+                        let why = end["error"]["message"].as_str().unwrap_or("the answer ended");
+                        break client.lost(plain(why));
+                    }
+                    Ok(None) => break client.lost("the answer ended"),
+                    Err(error) => {
+                        if lines.kept_alive() {
+                            delay = Delay::new();
+                        }
+                        break match error {
+                            LinesError::Broken(why) => client.lost(why),
+                            bad @ LinesError::Bad(_) => client.lost(bad),
+                        };
                     }
                 }
-            }
-            Err(error) if error.is_passing() && delay.goes_on() => {}
-            Err(error) => return Err(error.into()),
+            },
+            Err(error) => error,
+        };
+        if !broken.is_passing() || !delay.goes_on() {
+            return Err(broken.into());
+        }
+        if delay.is_first() {
+            eprintln!("towline: {broken}; trying to go on");
         }
         delay.wait().await;
+    }
+}
+
+/// Whether this was not shown yet, and remembers it as shown.
+fn is_news(shown: &mut HashMap<String, Value>, item: &Value, deleted: bool) -> bool {
+    if deleted {
+        shown.remove(&key(item)).is_some()
+    } else {
+        shown.insert(key(item), item.clone()).as_ref() != Some(item)
     }
 }
 

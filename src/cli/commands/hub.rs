@@ -82,10 +82,16 @@ impl RunningHub {
                     format!("{scheme}://{local}")
                 };
                 running.listeners.push((shown, surface));
-                let router = http::router(Arc::clone(&running.hub), config.clone(), surface);
+                let config = HttpConfig {
+                    allowed_hosts: settings.hosts(address),
+                    ..config.clone()
+                };
+                let max_connections = config.max_connections;
+                let router = http::router(Arc::clone(&running.hub), config, surface);
                 running.servers.spawn(http::serve(
                     listener,
                     router,
+                    max_connections,
                     running.closing.clone().cancelled_owned(),
                 ));
             }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::connect;
+use super::{connect, pod_name};
 use crate::cli::{
     args::LogsArgs,
     exit::{Exit, Failure},
@@ -33,12 +33,7 @@ pub(super) async fn run(args: LogsArgs) -> anyhow::Result<Exit> {
         limit_bytes: args.limit_bytes,
         previous: args.previous,
     };
-    // A pod may be written as kubectl's users do: pod/NAME.
-    let pod = args
-        .pod
-        .strip_prefix("pod/")
-        .or_else(|| args.pod.strip_prefix("pods/"))
-        .unwrap_or(&args.pod);
+    let pod = pod_name(&args.pod);
     follow::read(&client, settings.namespace(), pod, &options, &mut Stdout).await?;
     Ok(Exit::Ok)
 }

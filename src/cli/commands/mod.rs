@@ -60,6 +60,14 @@ fn block_on(verb: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<
     result
 }
 
+/// A pod's name, which may be written as kubectl's users do: pod/NAME.
+fn pod_name(text: &str) -> &str {
+    ["pod/", "pods/", "po/"]
+        .iter()
+        .find_map(|kind| text.strip_prefix(kind))
+        .unwrap_or(text)
+}
+
 /// The client and the settings of a client verb.
 fn connect(args: &ClientArgs) -> anyhow::Result<(Client, ClientSettings)> {
     let settings = ClientSettings::resolve(args, &Sources::only(&environment))?;

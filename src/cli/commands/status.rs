@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use super::connect;
+use super::{connect, pod_name};
 use crate::cli::{
     args::{ObjectFormat, StatusArgs},
     client::{Query, pod_path},
@@ -13,7 +13,10 @@ use crate::cli::{
 pub(super) async fn run(args: StatusArgs) -> anyhow::Result<Exit> {
     let (client, settings) = connect(&args.client)?;
     let pod = client
-        .get(&pod_path(settings.namespace(), &args.pod), &Query::default())
+        .get(
+            &pod_path(settings.namespace(), pod_name(&args.pod)),
+            &Query::default(),
+        )
         .await?;
     Out.text(&match args.output {
         Some(ObjectFormat::Json) => json(&pod),

@@ -8,14 +8,14 @@ use crate::{
         exit::Exit,
         output::{Out, json, yaml},
     },
-    wire::{SUBPROTOCOL_JSON, SUBPROTOCOL_PROTO},
+    wire::SUBPROTOCOL_PROTO,
 };
 
 pub(super) fn run(args: &VersionArgs) -> anyhow::Result<Exit> {
     let version = env!("CARGO_PKG_VERSION");
     let object = json!({
         "version": version,
-        "subprotocols": [SUBPROTOCOL_PROTO, SUBPROTOCOL_JSON],
+        "subprotocols": [SUBPROTOCOL_PROTO],
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
     });
     Out.text(&match args.output {

@@ -27,6 +27,7 @@ pub(crate) struct PodRow {
     restarts: u64,
     created_at: String,
     observed_at: Option<String>,
+    deletion_requested_at: Option<String>,
     containers: Value,
     init_containers: Value,
 }
@@ -74,11 +75,15 @@ impl PodRow {
         matches!(self.phase.as_str(), "Succeeded" | "Failed")
     }
 
-    /// As kubectl: while it is not done, the word that says why it waits; else the phase.
+    /// As kubectl: while it is not done, that it is being deleted or the word that says why it waits; else the phase.
     pub(crate) fn status(&self) -> String {
-        let word = !self.reason.is_empty() && !self.reason.contains(char::is_whitespace);
-        if word && !self.is_terminal() {
-            self.reason.clone()
+        if self.deletion_requested_at.is_some() && !self.is_terminal() {
+            return "Terminating".to_owned();
+        }
+        // A reason is a word, a text, or both: `CrashLoopBackOff: back-off 10 s ..`.
+        let word = self.reason.split(": ").next().unwrap_or_default();
+        if !word.is_empty() && !word.contains(char::is_whitespace) && !self.is_terminal() {
+            word.to_owned()
         } else {
             self.phase.clone()
         }
@@ -97,17 +102,26 @@ pub(crate) fn describe(pod: &PodRow, now: i64) -> String {
         Some(at) => format!("{at} ({} ago)", time::age(Some(at), now)),
         None => "not yet".to_owned(),
     };
+    let deleting = pod.deletion_requested_at.as_ref().map_or_else(String::new, |at| {
+        format!("asked for {at} ({} ago)", time::age(Some(at), now))
+    });
+    let status = if deleting.is_empty() {
+        pod.phase.clone()
+    } else {
+        pod.status()
+    };
     let fields = [
         ("Name", &pod.name),
         ("Namespace", &pod.namespace),
         ("UID", &pod.uid),
         ("Plugin", &pod.plugin),
         ("Job", &pod.job_id),
-        ("Status", &pod.phase),
+        ("Status", &status),
         ("Reason", &pod.reason),
         ("Ready", &pod.ready),
         ("Created", &created),
         ("Observed", &observed),
+        ("Deleting", &deleting),
     ];
     for (label, value) in fields {
         if !value.is_empty() {
@@ -203,9 +217,25 @@ mod tests {
             pod.cells(false, false, 60),
             ["demo", "1/2", "CrashLoopBackOff", "3", "60s"]
         );
+        pod.reason = "CrashLoopBackOff: back-off 10 s before container b is started again".to_owned();
+        assert_eq!(pod.status(), "CrashLoopBackOff");
+        pod.reason = "waits for its plugin".to_owned();
+        assert_eq!(pod.status(), "Running");
         pod.phase = "Failed".to_owned();
         assert_eq!(pod.status(), "Failed");
         assert_eq!(pod.cells(true, true, 60).len(), PodRow::heads(true, true).len());
+    }
+
+    #[test]
+    fn a_pod_being_deleted_is_terminating_until_it_is_over() {
+        let mut pod = pod();
+        pod.deletion_requested_at = Some("1970-01-01T00:00:30Z".to_owned());
+        assert_eq!(pod.status(), "Terminating");
+        let text = describe(&pod, 60);
+        assert!(text.contains("Status:     Terminating\n"), "{text}");
+        assert!(text.contains("1970-01-01T00:00:30Z (30s ago)"), "{text}");
+        pod.phase = "Succeeded".to_owned();
+        assert_eq!(pod.status(), "Succeeded");
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(crate) struct HubSection {
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) allowed_hosts: Option<OneOrMany>,
     pub(crate) insecure: Option<bool>,
     pub(crate) create_hold: Option<Span>,
     pub(crate) ping_grace: Option<Span>,

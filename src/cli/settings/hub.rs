@@ -28,6 +28,8 @@ pub(crate) struct HubSettings {
     pub(crate) tls_cert: Setting<Option<PathBuf>>,
     /// Private key.
     pub(crate) tls_key: Setting<Option<PathBuf>>,
+    /// Names by which the hub may be called besides those of this machine.
+    pub(crate) allowed_hosts: Setting<Vec<String>>,
     /// Off loopback without a token.
     pub(crate) insecure: Setting<bool>,
     create_hold: Setting<Duration>,
@@ -96,6 +98,15 @@ impl HubSettings {
             )?,
             tls_cert: path("--tls-cert", &args.tls_cert, "TOWLINE_TLS_CERT", file.tls_cert)?,
             tls_key: path("--tls-key", &args.tls_key, "TOWLINE_TLS_KEY", file.tls_key)?,
+            allowed_hosts: sources.pick(
+                (
+                    "--allowed-host",
+                    (!args.allowed_hosts.is_empty()).then(|| args.allowed_hosts.clone()),
+                ),
+                ("TOWLINE_ALLOWED_HOSTS", parse_list),
+                file.allowed_hosts.map(Into::into),
+                Vec::new(),
+            )?,
             insecure: sources.pick(
                 ("--insecure", args.insecure.then_some(true)),
                 ("TOWLINE_INSECURE", parse_bool),
@@ -113,6 +124,12 @@ impl HubSettings {
     }
 
     fn validate(&self) -> Result<(), Failure> {
+        if let Some(name) = self.allowed_hosts.value.iter().find(|name| !is_host(name)) {
+            return Err(Failure::Config(format!(
+                "hub.allowed_hosts (from {}): {name:?} is no host name: give it without scheme, port and path",
+                self.allowed_hosts.source
+            )));
+        }
         if self.listen.value.is_empty() {
             return Err(Failure::Config(
                 "hub.listen: is empty; give at least one address".to_owned(),
@@ -144,6 +161,15 @@ impl HubSettings {
             )));
         }
         Ok(())
+    }
+
+    /// The names by which a listener may be called; none: by any. A page in a browser reaches what listens on loopback,
+    /// and only a token or this keeps it out. A Unix socket it cannot reach.
+    pub(crate) fn hosts(&self, listen: &Listen) -> Option<Vec<String>> {
+        let named = !self.allowed_hosts.value.is_empty();
+        let open = listen.is_local() && self.token_file.value.is_none();
+        let checked = matches!(listen, Listen::Tcp(_)) && (open || named);
+        checked.then(|| self.allowed_hosts.value.clone())
     }
 
     /// What the TCP listeners show, if they speak TLS.
@@ -212,6 +238,15 @@ impl HubSettings {
             path("hub.tls_cert", &self.tls_cert),
             path("hub.tls_key", &self.tls_key),
             Row {
+                key: "hub.allowed_hosts",
+                value: if self.allowed_hosts.value.is_empty() {
+                    "-".to_owned()
+                } else {
+                    self.allowed_hosts.value.join(",")
+                },
+                source: self.allowed_hosts.source.clone(),
+            },
+            Row {
                 key: "hub.insecure",
                 value: self.insecure.value.to_string(),
                 source: self.insecure.source.clone(),
@@ -234,6 +269,13 @@ impl HubSettings {
             },
         ]
     }
+}
+
+/// A host name or an IP address, bare.
+fn is_host(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    !name.is_empty() && (name.bytes().all(plain) || address.parse::<std::net::IpAddr>().is_ok())
 }
 
 fn parse_list(text: &str) -> Result<Vec<String>, String> {

@@ -67,6 +67,29 @@ fn an_unknown_key_or_a_wrong_value_is_told_with_its_line() {
 }
 
 #[test]
+fn only_a_listener_that_a_browser_reaches_without_a_token_checks_the_name() {
+    let resolve = |file: &str| HubSettings::resolve(&HubArgs::default(), &with_file(file, &nothing));
+    let hosts = |file: &str, listen: &str| resolve(file).unwrap().hosts(&Listen::parse(listen).unwrap());
+    assert_eq!(hosts("", "127.0.0.1:3000"), Some(vec![]));
+    assert_eq!(hosts("", "[::1]:3000"), Some(vec![]));
+    assert_eq!(hosts("", "unix:///run/hub.sock"), None);
+    assert_eq!(hosts("hub: {token_file: /t}", "127.0.0.1:3000"), None);
+    assert_eq!(hosts("hub: {insecure: true}", "0.0.0.0:3000"), None);
+    let named = "hub: {insecure: true, allowed_hosts: hub.lab}";
+    assert_eq!(hosts(named, "0.0.0.0:3000"), Some(vec!["hub.lab".to_owned()]));
+    assert_eq!(hosts(named, "unix:///run/hub.sock"), None);
+    for wrong in ["http://hub.lab", "hub.lab:3000", "a b"] {
+        let error = resolve(&format!("hub: {{allowed_hosts: ['{wrong}']}}"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("hub.allowed_hosts") && error.contains(wrong),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn off_loopback_needs_a_token_or_insecure() {
     let resolve = |args: &[&str], insecure| {
         let listen = args.iter().map(|&text| text.to_owned()).collect();

@@ -23,6 +23,8 @@ pub(crate) struct Entry {
     pub(crate) answered: bool,
     /// True once the plugin has confirmed a delete.
     pub(crate) deleting: bool,
+    /// When its delete was asked for.
+    pub(crate) delete_asked: Option<SystemTime>,
     /// Why it counts as lost.
     pub(crate) lost: Option<String>,
     /// The latest state; none before the first one, or after updateCache.

@@ -77,6 +77,7 @@ impl PodTable {
             job_id: String::new(),
             answered: false,
             deleting: false,
+            delete_asked: None,
             lost: None,
             state: None,
             created_at: SystemTime::now(),
@@ -99,6 +100,17 @@ impl PodTable {
             if !job_id.is_empty() {
                 job_id.clone_into(&mut entry.job_id);
             }
+        }
+    }
+
+    /// A delete was asked for now, or (none) the first one was refused. False when that is no news.
+    pub(crate) fn ask_delete(&mut self, uid: &str, at: Option<SystemTime>) -> bool {
+        match self.pods.get_mut(uid) {
+            Some(entry) if entry.delete_asked.is_some() != at.is_some() => {
+                entry.delete_asked = at;
+                true
+            }
+            _ => false,
         }
     }
 

@@ -1,0 +1,110 @@
+//! What the hub, a plugin and the demo take.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+/// `towline demo`
+#[derive(Debug, clap::Args)]
+pub struct DemoArgs {
+    /// End when the pod has finished; exit 0 only if it succeeded
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// `towline hub`
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct HubArgs {
+    /// Address of the REST, the link, the API and metrics; HOST:PORT or unix:///PATH, may be repeated
+    /// [default: 127.0.0.1:3000] [env: TOWLINE_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Vec<String>,
+    /// Serve the plugins' link (/ws) here, not on --listen [env: TOWLINE_LINK_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    pub link_listen: Vec<String>,
+    /// Serve API, health and metrics here, not on --listen [env: TOWLINE_ADMIN_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin_listen: Vec<String>,
+    /// File with the bearer token that link and REST require [env: TOWLINE_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Certificate chain (PEM); with it all TCP listeners speak TLS [env: TOWLINE_TLS_CERT]
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// Private key (PEM) of --tls-cert [env: TOWLINE_TLS_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Further name by which the hub may be called where it listens on loopback without a token; may be repeated
+    /// [env: TOWLINE_ALLOWED_HOSTS, separated by commas]
+    #[arg(long = "allowed-host", value_name = "NAME")]
+    pub allowed_hosts: Vec<String>,
+    /// Allow to listen off loopback without a token [env: TOWLINE_INSECURE]
+    #[arg(long)]
+    pub insecure: bool,
+    /// File with settings (YAML) [env: TOWLINE_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `towline plugin`
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct PluginArgs {
+    /// The hub's link [default: ws://127.0.0.1:3000/ws] [env: TOWLINE_HUB]
+    #[arg(long, value_name = "URL")]
+    pub hub: Option<String>,
+    /// This plugin's name; the hub routes by it [env: TOWLINE_NAME]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// What runs the pods [default: process] [env: TOWLINE_BACKEND]
+    #[arg(long, value_name = "BACKEND")]
+    pub backend: Option<String>,
+    /// Where pods and their logs are kept [default: $XDG_STATE_HOME/towline/NAME] [env: TOWLINE_STATE_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// File with the bearer token [env: TOWLINE_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// CA certificates (PEM) to trust instead of the system's [env: TOWLINE_CA_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Compress the link: on, off, or auto: unless the hub is on this machine [default: auto]
+    /// [env: TOWLINE_COMPRESSION]
+    #[arg(long, value_name = "WHEN")]
+    pub compression: Option<String>,
+    /// Label for placement, such as node=slurm; may be repeated [env: TOWLINE_LABELS, separated by commas]
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub labels: Vec<String>,
+    /// File with settings (YAML) [env: TOWLINE_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `towline config`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Check the settings; exit 78 if one is wrong
+    Check(ConfigArgs),
+    /// Print each value and where it came from
+    Print(ConfigArgs),
+}
+
+/// What `config` looks at.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct ConfigArgs {
+    /// File with settings (YAML) [env: TOWLINE_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One role with its flags; both without.
+    #[command(subcommand)]
+    pub role: Option<ConfigRole>,
+}
+
+/// The role whose settings are meant.
+#[derive(Debug, Subcommand)]
+pub enum ConfigRole {
+    /// The settings of `towline hub`, with the same flags
+    Hub(HubArgs),
+    /// The settings of `towline plugin`, with the same flags
+    Plugin(PluginArgs),
+}
