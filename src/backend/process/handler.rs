@@ -16,6 +16,14 @@ impl Handler for ProcessBackend {
             return answer;
         }
         let plan = Plan::read(&create.pod, &create.payload, &shared.site)?;
+        let user = plan::User {
+            uid: nix::unistd::geteuid().as_raw().into(),
+            gid: nix::unistd::getegid().as_raw().into(),
+        };
+        let ignored = plan.heed(user)?;
+        if !ignored.is_empty() {
+            tracing::warn!(pod = %create.pod, ignored = ignored.join(", "), "fields of the pod that have no effect");
+        }
         if let (Err(why), Some((container, mount))) = (&shared.capabilities.mounts, plan.first_mount()) {
             return Err(plan::bad_pod(format!(
                 "container {}: volume {} cannot be mounted at {}: {why}. Without mounts, leave volumeMounts out and \

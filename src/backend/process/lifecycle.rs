@@ -15,12 +15,15 @@ use super::{
     machine::{Action, Ending, Machine, Slot},
     plan::{ContainerPlan, Plan},
     run::Run,
-    spec::{Exit, RunSpec, RunState},
+    spec::{Exit, Mount, RunSpec, RunState},
     state,
     store::{self, DeleteRecord, PodRecord},
-    volumes,
+    termination, volumes,
 };
 use crate::wire::{PodEventType, PodState, Status};
+
+/// Names the file of the termination message to a container.
+const TERMINATION_LOG: &str = "TOWLINE_TERMINATION_LOG";
 
 /// One pod that runs, has run, or is being ended.
 pub(crate) struct Lifecycle {
@@ -176,20 +179,40 @@ impl Lifecycle {
         };
         let scratch = store::scratch_dir(&self.dir, &container.name);
         volumes::private_dir(&scratch).map_err(|error| failed(&format!("its directory: {error}")))?;
-        let mounts = volumes::mounts(&store::volumes_dir(&self.dir), container)
+        let mut mounts = volumes::mounts(&store::volumes_dir(&self.dir), container)
             .map_err(|error| failed(&format!("its volumes: {error}")))?;
         let working_dir = match &container.working_dir {
             Some(dir) => dir.clone(),
             None => scratch.to_string_lossy().into_owned(),
         };
+        let dir = store::run_dir(&self.dir, &container.name, epoch);
+        let message = termination::file(&dir);
+        // Without a volume the container has the host's root, and the file is under its variable alone.
+        if !mounts.is_empty() {
+            let target = PathBuf::from(&container.termination_path);
+            if mounts.iter().all(|mount| mount.target != target) {
+                mounts.push(Mount {
+                    source: message.clone(),
+                    target,
+                    read_only: false,
+                    optional: true,
+                });
+            }
+        }
+        let mut env = container.env.clone();
+        if env.iter().all(|(name, _)| name != TERMINATION_LOG) {
+            env.push((TERMINATION_LOG.to_owned(), message.to_string_lossy().into_owned()));
+        }
         let spec = RunSpec {
             argv: container.argv.clone(),
-            env: container.env.clone(),
+            env,
             working_dir: Some(working_dir),
             mounts,
             grace_seconds: self.plan.grace.as_secs(),
             post_start: container.post_start.clone(),
             pre_stop: container.pre_stop.clone(),
+            no_new_privileges: container.no_new_privileges,
+            termination: Some(container.termination),
             log_cap: self.shared.config.log_cap,
             log_segment: self.shared.config.log_segment,
             pod_uid: self.plan.pod.uid.clone(),
@@ -199,7 +222,6 @@ impl Lifecycle {
         if epoch > 2 {
             store::discard(&store::run_dir(&self.dir, &container.name, epoch - 2));
         }
-        let dir = store::run_dir(&self.dir, &container.name, epoch);
         tracing::info!(pod = %self.plan.pod, container = container.name, epoch, "a container starts");
         Run::start(&dir, &spec, &self.shared.config.program).await
     }

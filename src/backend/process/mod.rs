@@ -5,19 +5,18 @@
 //! handler) and `machine::Machine` (the life of a pod).
 
 mod config;
-mod ending;
 mod handler;
 mod lifecycle;
 pub mod log;
 mod machine;
 mod names;
 mod plan;
-mod restart;
 pub mod run;
 pub mod spec;
 mod state;
 mod store;
 pub mod supervisor;
+mod termination;
 mod volumes;
 
 use std::{

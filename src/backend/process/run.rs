@@ -48,7 +48,7 @@ impl Run {
                 command.env(kept, value);
             }
         }
-        let talk = create_new(&dir.join("supervisor.log")).map_err(|error| failed("create", dir, &error))?;
+        let talk = create_new(&dir.join(spec::TALK)).map_err(|error| failed("create", dir, &error))?;
         // The lock goes to the supervisor with its stdin: it is held without a break from here to its end.
         command
             .stdin(Stdio::from(lock))

@@ -73,6 +73,7 @@ pub(crate) fn mounts(root: &Path, container: &ContainerPlan) -> io::Result<Vec<M
             source,
             target: mount.path.clone().into(),
             read_only: mount.read_only,
+            optional: false,
         });
     }
     // An outer target before one inside it: /etc before /etc/config.
@@ -89,6 +90,7 @@ mod tests {
     use crate::backend::process::{
         machine::Kind,
         plan::{MountPlan, VolumeFile},
+        termination::Termination,
     };
 
     fn volume(writable: bool) -> VolumePlan {
@@ -121,6 +123,9 @@ mod tests {
             mounts: mounts.collect(),
             post_start: None,
             pre_stop: None,
+            no_new_privileges: false,
+            termination: Termination::default(),
+            termination_path: String::new(),
         }
     }
 

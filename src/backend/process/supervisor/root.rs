@@ -42,7 +42,7 @@ pub(super) fn enter(scratch: &Path, pod_dir: &Path, mounts: &[Mount]) -> Result<
     build(scratch).map_err(|error| not_allowed("build a private root", &error))?;
 
     let mut order = mounts.iter().zip(sources).collect::<Vec<_>>();
-    order.sort_by_key(|(mount, _)| mount.target.components().count());
+    order.sort_by_key(|(mount, _)| (mount.optional, mount.target.components().count()));
     let mut root = Root {
         private: HashSet::from([PathBuf::from("/")]),
         volumes: Vec::new(),
@@ -50,7 +50,11 @@ pub(super) fn enter(scratch: &Path, pod_dir: &Path, mounts: &[Mount]) -> Result<
     };
     let mut read_only = Vec::new();
     for (mount, source) in order {
-        let place = root.bind(mount, source)?;
+        let place = match root.bind(mount, source) {
+            Ok(place) => place,
+            Err(_) if mount.optional => continue,
+            Err(message) => return Err(message),
+        };
         if mount.read_only {
             read_only.push(place);
         }
@@ -101,6 +105,12 @@ fn isolate() -> Result<(), String> {
 }
 
 fn not_allowed(what: &str, error: &io::Error) -> String {
+    // unshare(2) has this word for a limit: nobody should look at the disk.
+    let error = match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOSPC) => "the limit user.max_user_namespaces is reached".to_owned(),
+        Some(Errno::EPERM) => "not permitted (is this a container or a chroot?)".to_owned(),
+        _ => error.to_string(),
+    };
     format!(
         "cannot {what}: {error}. Volumes at their mountPath need user and mount namespaces: allow them \
          (sysctl -w kernel.unprivileged_userns_clone=1, user.max_user_namespaces=10000, \
@@ -112,7 +122,7 @@ fn not_allowed(what: &str, error: &io::Error) -> String {
 fn build(scratch: &Path) -> io::Result<()> {
     // Mounts that the host makes later are seen; ours never reach it.
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE)?;
-    tmpfs(scratch, 0o755)?;
+    tmpfs(scratch, MsFlags::MS_NODEV)?;
     // Or else the bind of the directory above it would hold the new root again.
     mount(NONE, scratch, NONE, MsFlags::MS_UNBINDABLE, NONE)?;
     mirror_all(Path::new("/"), scratch)?;
@@ -122,14 +132,13 @@ fn build(scratch: &Path) -> io::Result<()> {
     std::env::set_current_dir("/")
 }
 
-fn tmpfs(at: &Path, mode: u32) -> io::Result<()> {
-    let options = format!("mode={mode:o}");
+fn tmpfs(at: &Path, flags: MsFlags) -> io::Result<()> {
     Ok(mount(
         Some("tmpfs"),
         at,
         Some("tmpfs"),
-        MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
-        Some(options.as_str()),
+        MsFlags::MS_NOSUID | flags,
+        Some("mode=755"),
     )?)
 }
 
@@ -293,7 +302,16 @@ impl Root {
         let layer = Path::new(LAYER);
         let meta = fs::metadata(dir)?;
         fs::create_dir(layer)?;
-        tmpfs(layer, 0o755)?;
+        // A device that is made on demand, as some drivers do, must work there.
+        let in_dev = dir.starts_with("/dev");
+        tmpfs(
+            layer,
+            if in_dev {
+                MsFlags::empty()
+            } else {
+                MsFlags::MS_NODEV
+            },
+        )?;
         mirror_all(dir, layer)?;
         // Only root may give it away; as another user it is ours, as the rest of the private root.
         let _ = nix::unistd::chown(layer, Some(meta.uid().into()), Some(meta.gid().into()));
