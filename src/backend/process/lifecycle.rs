@@ -12,13 +12,13 @@ use tokio::sync::watch;
 
 use super::{
     Shared,
-    machine::{Action, Ending, Machine, Slot},
-    plan::{ContainerPlan, Plan},
-    run::Run,
+    machine::{Action, Ending, Machine},
+    plan::Plan,
+    run::{self, Run},
     spec::{Exit, Mount, RunSpec, RunState},
     state,
     store::{self, DeleteRecord, PodRecord},
-    termination, volumes,
+    takeup, termination, volumes,
 };
 use crate::wire::{PodEventType, PodState, Status};
 
@@ -55,7 +55,7 @@ impl Lifecycle {
         });
         let (mut slots, mut runs) = (Vec::new(), Vec::new());
         for container in &plan.containers {
-            let (slot, run) = find(&dir, container);
+            let (slot, run) = takeup::find(&dir, container);
             slots.push(slot);
             runs.push(run);
         }
@@ -76,7 +76,7 @@ impl Lifecycle {
                     }
                     machine.observe(index, seen, now);
                 }
-                None => machine.observe(index, RunState::Exited(unbegun()), now),
+                None => machine.observe(index, RunState::Exited(takeup::unreadable()), now),
             }
         }
         let (told, watch) = watch::channel(state::pod_state(&plan, &machine, SystemTime::now()));
@@ -160,6 +160,7 @@ impl Lifecycle {
                 }
                 Err(status) => {
                     let exit = Exit::not_started(128, "StartError", status.message);
+                    self.keep_failure(slot, epoch, &exit);
                     self.machine.observe(slot, RunState::Exited(exit), Instant::now());
                 }
             },
@@ -226,6 +227,21 @@ impl Lifecycle {
         Run::start(&dir, &spec, &self.shared.config.program).await
     }
 
+    /// A run that could not be begun has ended, also for the next plugin process.
+    fn keep_failure(&self, slot: usize, epoch: u64, exit: &Exit) {
+        let Some(container) = self.plan.containers.get(slot) else {
+            return;
+        };
+        let dir = store::run_dir(&self.dir, &container.name, epoch);
+        // What was begun keeps its own records.
+        if !matches!(run::was_begun(&dir), Ok(false)) {
+            return;
+        }
+        if let Err(error) = run::record_failure(&dir, exit) {
+            tracing::error!(pod = %self.plan.pod, %error, "the failed start of a container could not be recorded");
+        }
+    }
+
     /// Tells the state if it is another one than was told last.
     fn tell(&mut self) {
         let state = state::pod_state(&self.plan, &self.machine, SystemTime::now());
@@ -264,32 +280,6 @@ async fn any_change(runs: &mut [Option<Run>]) -> (usize, RunState) {
         return std::future::pending().await;
     }
     select_all(live).await.0
-}
-
-/// A container as its runs on disk say.
-fn find(dir: &std::path::Path, container: &ContainerPlan) -> (Slot, Option<Run>) {
-    let attach = |epoch| Run::attach(&store::run_dir(dir, &container.name, epoch)).ok();
-    let begun = store::runs(dir, &container.name).unwrap_or_else(|error| {
-        tracing::error!(dir = %dir.display(), %error, "the runs of a container cannot be listed");
-        0
-    });
-    let before = (begun > 1)
-        .then(|| attach(begun - 1))
-        .flatten()
-        .map(|run| run.state());
-    let last = match before {
-        Some(RunState::Exited(exit)) => Some(exit),
-        _ => None,
-    };
-    (
-        Slot::resume(&container.name, container.kind, begun, last),
-        attach(begun),
-    )
-}
-
-/// The end of a run whose directory was made, but no more than that.
-fn unbegun() -> Exit {
-    Exit::not_started(128, "StartError", "the plugin ended before this run was begun")
 }
 
 fn failed(text: &str) -> Status {

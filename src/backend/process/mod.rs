@@ -4,18 +4,22 @@
 //! supervisors, so they outlive this process and are found again by the next one. Learn [`ProcessBackend`] (the
 //! handler) and `machine::Machine` (the life of a pod).
 
+mod capacity;
 mod config;
 mod handler;
 mod lifecycle;
 pub mod log;
 mod machine;
 mod names;
+mod node;
 mod plan;
+pub mod quantity;
 pub mod run;
 pub mod spec;
 mod state;
 mod store;
 pub mod supervisor;
+mod takeup;
 mod termination;
 mod volumes;
 
@@ -27,7 +31,10 @@ use std::{
 
 use tokio::sync::watch;
 
-pub use self::config::{MAX_PODS, ProcessConfig, StartError};
+pub use self::{
+    capacity::Capacity,
+    config::{MAX_PODS, PODS, ProcessConfig, StartError},
+};
 use self::{
     lifecycle::Lifecycle,
     plan::{Plan, Site},
@@ -113,9 +120,10 @@ impl ProcessBackend {
                 "volumes cannot be mounted: pods that need a mountPath are refused"
             );
         }
+        let capacity = config.capacity();
         let site = Site {
-            cpu_millis: config.cpu_millis,
-            memory: config.memory,
+            cpu_millis: capacity.cpu_millis,
+            memory: capacity.memory,
             pods: store.pods_dir(),
         };
         let shared = Arc::new(Shared {
@@ -143,6 +151,14 @@ impl ProcessBackend {
             shared,
             _owner: owner,
         })
+    }
+}
+
+impl ProcessBackend {
+    /// A number that is the same as long as the records of the pods are: for
+    /// [`PluginConfig::jobs_epoch`](crate::plugin::PluginConfig::jobs_epoch).
+    pub fn jobs_epoch(&self) -> u64 {
+        self.shared.store.jobs_epoch()
     }
 }
 

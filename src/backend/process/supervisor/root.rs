@@ -5,11 +5,13 @@
 //! does not exist is made in a private layer: the directory it is missing from is replaced, for the container
 //! alone, by a tmpfs whose entries are bound from the original.
 
+mod mounts;
+
 use std::{
     collections::HashSet,
     fs::{self, File, Permissions},
     io,
-    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Component, Path, PathBuf},
 };
 
@@ -17,10 +19,10 @@ use nix::{
     errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
-    sys::statvfs::{FsFlags, statvfs},
     unistd::{getegid, geteuid, pivot_root},
 };
 
+use self::mounts::{mirror_all, rbind, seal, tmpfs};
 use crate::backend::process::spec::Mount;
 
 /// Where the host's root stands while the new one is being built.
@@ -130,76 +132,6 @@ fn build(scratch: &Path) -> io::Result<()> {
     fs::create_dir(&host)?;
     pivot_root(scratch, &host)?;
     std::env::set_current_dir("/")
-}
-
-fn tmpfs(at: &Path, flags: MsFlags) -> io::Result<()> {
-    Ok(mount(
-        Some("tmpfs"),
-        at,
-        Some("tmpfs"),
-        MsFlags::MS_NOSUID | flags,
-        Some("mode=755"),
-    )?)
-}
-
-fn rbind(from: &Path, to: &Path) -> io::Result<()> {
-    Ok(mount(
-        Some(from),
-        to,
-        NONE,
-        MsFlags::MS_BIND | MsFlags::MS_REC,
-        NONE,
-    )?)
-}
-
-fn mirror_all(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        mirror(&entry.path(), &to.join(entry.file_name()))?;
-    }
-    Ok(())
-}
-
-/// Makes `to` show `from`. What has gone meanwhile, or may not be bound, is left out.
-fn mirror(from: &Path, to: &Path) -> io::Result<()> {
-    let Ok(meta) = fs::symlink_metadata(from) else {
-        return Ok(());
-    };
-    if meta.is_symlink() {
-        return match fs::read_link(from) {
-            Ok(link) => symlink(link, to),
-            Err(_) => Ok(()),
-        };
-    }
-    if meta.is_dir() {
-        fs::create_dir(to)?;
-        if rbind(from, to).is_err() {
-            fs::remove_dir(to)?;
-        }
-    } else {
-        File::create_new(to)?;
-        if rbind(from, to).is_err() {
-            fs::remove_file(to)?;
-        }
-    }
-    Ok(())
-}
-
-/// Read-only, keeping the flags that a user namespace may not take away (mount_namespaces(7)).
-fn seal(place: &Path) -> io::Result<()> {
-    let has = statvfs(place)?.flags();
-    let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
-    for (stat, flag) in [
-        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
-        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
-        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
-        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
-        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
-        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
-    ] {
-        flags.set(flag, has.contains(stat));
-    }
-    Ok(mount(NONE, place, NONE, flags, NONE)?)
 }
 
 /// The new root, being filled. All paths are seen from inside.
