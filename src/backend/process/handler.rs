@@ -75,7 +75,7 @@ impl Handler for ProcessBackend {
     }
 
     async fn node(&self) -> NodeStatus {
-        self.shared.node().await
+        self.shared.tell_node().await
     }
 
     fn attach(&self, events: Events) {

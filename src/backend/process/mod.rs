@@ -44,7 +44,7 @@ use self::{
 use crate::{
     code::{Code, reason},
     plugin::{Created, Deleted, Events},
-    wire::{PodEventType, PodRef, PodState, Status},
+    wire::{NodeStatus, PodEventType, PodRef, PodState, Status},
 };
 
 /// Runs pods as processes of this machine. Cheap to clone.
@@ -76,6 +76,8 @@ struct Shared {
     /// Records are written by one call at a time, so that two creates of one uid cannot both begin.
     writing: tokio::sync::Mutex<()>,
     events: OnceLock<Events>,
+    /// The node as a hub has it.
+    told_node: Mutex<Option<NodeStatus>>,
 }
 
 struct Entry {
@@ -134,6 +136,7 @@ impl ProcessBackend {
             pods: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             events: OnceLock::new(),
+            told_node: Mutex::default(),
         });
         for pod in found {
             match Plan::read(&pod.pod, &pod.payload, &shared.site) {

@@ -49,7 +49,7 @@ pub fn bytes(bytes: u64) -> String {
     let units = [(40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki")];
     let fits = units
         .iter()
-        .find(|(shift, _)| bytes != 0 && bytes % (1 << shift) == 0);
+        .find(|(shift, _)| bytes != 0 && bytes.is_multiple_of(1_u64 << shift));
     fits.map_or_else(
         || bytes.to_string(),
         |(shift, unit)| format!("{}{unit}", bytes >> shift),
