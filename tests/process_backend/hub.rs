@@ -17,8 +17,8 @@ use towline::{
     transport::memory::{self, Memory},
     wire::{
         ContainerState, ContainerTerminated, CreatePod, DeletePod, EventAck, GetStatus, LogOptions, LogsEnd,
-        NodeStatus, PodEvent, PodEventType, PodRef, PodState, Presence, Request, Response, Status,
-        StreamLogs, Welcome, container_state::State, feature, request::Op, response,
+        NodeStatus, PodEvent, PodEventType, PodRef, PodState, Request, Response, Status, StreamLogs, Welcome,
+        container_state::State, feature, request::Op, response,
     },
 };
 
