@@ -1,6 +1,8 @@
 //! What the process backend is told, and what of it can be wrong.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
+
+use super::Capacity;
 
 /// Settings of a [`super::ProcessBackend`].
 #[derive(Debug, Clone)]
@@ -10,17 +12,25 @@ pub struct ProcessConfig {
     pub state_dir: PathBuf,
     /// A binary that has the hidden `supervise DIR` subcommand.
     pub program: PathBuf,
-    /// Processors to announce, in thousandths.
-    pub cpu_millis: u64,
-    /// Memory to announce, in bytes.
-    pub memory: u64,
+    /// Processors to announce, in thousandths; what this machine has when none.
+    pub cpu_millis: Option<u64>,
+    /// Memory to announce, in bytes; what this machine has when none.
+    pub memory: Option<u64>,
     /// Pods to announce. Kubernetes holds to it; the backend itself takes up to [`MAX_PODS`].
     pub pods: u32,
     /// Most bytes of log kept of one run.
     pub log_cap: u64,
     /// Bytes in one log segment.
     pub log_segment: u64,
+    /// How often the node is looked at; a change is told to the hub.
+    pub node_interval: Duration,
 }
+
+/// Pods announced unless set: the kubelet's default.
+pub const PODS: u32 = 110;
+
+/// How often the node is looked at: a full disk is told before the next create meets it.
+const NODE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Pods kept at most, ended ones included. The create that would pass it pays: RESOURCE_EXHAUSTED.
 pub const MAX_PODS: usize = 10_000;
@@ -63,11 +73,12 @@ impl ProcessConfig {
         Ok(Self {
             state_dir: state_dir.into(),
             program,
-            cpu_millis: std::thread::available_parallelism().map_or(1, |count| count.get() as u64) * 1000,
-            memory: machine_memory(),
-            pods: 110,
+            cpu_millis: None,
+            memory: None,
+            pods: PODS,
             log_cap: super::spec::LOG_CAP,
             log_segment: super::spec::LOG_SEGMENT,
+            node_interval: NODE_INTERVAL,
         })
     }
 
@@ -88,8 +99,14 @@ impl ProcessConfig {
         if !self.program.is_absolute() {
             return Err(wrong("program", "must be an absolute path"));
         }
-        if self.cpu_millis == 0 {
+        if self.cpu_millis == Some(0) {
             return Err(wrong("cpu", "must be more than 0"));
+        }
+        if self.memory == Some(0) {
+            return Err(wrong("memory", "must be more than 0"));
+        }
+        if self.node_interval.is_zero() {
+            return Err(wrong("node_interval", "must be more than 0"));
         }
         if self.pods == 0 {
             return Err(wrong("pods", "must be more than 0"));
@@ -102,6 +119,15 @@ impl ProcessConfig {
         }
         Ok(())
     }
+
+    /// What is announced: as set, else what this machine has now.
+    pub(crate) fn capacity(&self) -> Capacity {
+        let machine = Capacity::of_this_machine();
+        Capacity {
+            cpu_millis: self.cpu_millis.unwrap_or(machine.cpu_millis),
+            memory: self.memory.unwrap_or(machine.memory),
+        }
+    }
 }
 
 fn wrong(key: &'static str, problem: impl Into<String>) -> StartError {
@@ -109,20 +135,6 @@ fn wrong(key: &'static str, problem: impl Into<String>) -> StartError {
         key,
         problem: problem.into(),
     }
-}
-
-/// MemTotal of this machine in bytes, or 0 where it is not told.
-fn machine_memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = text.lines().find_map(|line| {
-        line.strip_prefix("MemTotal:")?
-            .trim()
-            .strip_suffix("kB")?
-            .trim()
-            .parse::<u64>()
-            .ok()
-    });
-    kib.unwrap_or(0) << 10
 }
 
 #[cfg(test)]
@@ -134,7 +146,7 @@ mod tests {
     fn the_machine_is_announced_and_settings_are_checked() {
         let config = ProcessConfig::new("/tmp/x").unwrap();
         config.validate().unwrap();
-        assert!(config.memory > 0 && config.cpu_millis >= 1000);
+        assert!(config.capacity().memory > 0 && config.capacity().cpu_millis > 0);
         let error = ProcessConfig {
             program: "towline".into(),
             ..config.clone()

@@ -1,8 +1,8 @@
 //! The five calls.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
-use super::{ProcessBackend, finish, log, plan, plan::Plan, state, store};
+use super::{ProcessBackend, finish, log, node, plan, plan::Plan, state, store};
 use crate::{
     code::{Code, reason},
     plugin::{Create, Created, Delete, Deleted, Events, Handler, LogRequest, LogSink, Which},
@@ -16,6 +16,14 @@ impl Handler for ProcessBackend {
             return answer;
         }
         let plan = Plan::read(&create.pod, &create.payload, &shared.site)?;
+        let user = plan::User {
+            uid: nix::unistd::geteuid().as_raw().into(),
+            gid: nix::unistd::getegid().as_raw().into(),
+        };
+        let ignored = plan.heed(user)?;
+        if !ignored.is_empty() {
+            tracing::warn!(pod = %create.pod, ignored = ignored.join(", "), "fields of the pod that have no effect");
+        }
         if let (Err(why), Some((container, mount))) = (&shared.capabilities.mounts, plan.first_mount()) {
             return Err(plan::bad_pod(format!(
                 "container {}: volume {} cannot be mounted at {}: {why}. Without mounts, leave volumeMounts out and \
@@ -67,36 +75,14 @@ impl Handler for ProcessBackend {
     }
 
     async fn node(&self) -> NodeStatus {
-        let config = &self.shared.config;
-        let reason = if !config.program.is_file() {
-            format!(
-                "the supervisor program {} is missing; start the plugin again",
-                config.program.display()
-            )
-        } else if !self.shared.site.pods.is_dir() {
-            format!("the state directory {} has gone", config.state_dir.display())
-        } else {
-            String::new()
-        };
-        NodeStatus {
-            ready: reason.is_empty(),
-            reason,
-            cpu: format!("{}m", config.cpu_millis),
-            memory: if config.memory == 0 {
-                String::new()
-            } else {
-                format!("{}Ki", config.memory >> 10)
-            },
-            pods: config.pods.to_string(),
-            accelerators: None,
-            taints: None,
-        }
+        self.shared.tell_node().await
     }
 
     fn attach(&self, events: Events) {
         if self.shared.events.set(events).is_err() {
             return;
         }
+        tokio::spawn(node::watch(Arc::downgrade(&self.shared)));
         let states: Vec<_> = self
             .shared
             .pods()

@@ -12,15 +12,18 @@ use tokio::sync::watch;
 
 use super::{
     Shared,
-    machine::{Action, Ending, Machine, Slot},
-    plan::{ContainerPlan, Plan},
-    run::Run,
-    spec::{Exit, RunSpec, RunState},
+    machine::{Action, Ending, Machine},
+    plan::Plan,
+    run::{self, Run},
+    spec::{Exit, Mount, RunSpec, RunState},
     state,
     store::{self, DeleteRecord, PodRecord},
-    volumes,
+    takeup, termination, volumes,
 };
 use crate::wire::{PodEventType, PodState, Status};
+
+/// Names the file of the termination message to a container.
+const TERMINATION_LOG: &str = "TOWLINE_TERMINATION_LOG";
 
 /// One pod that runs, has run, or is being ended.
 pub(crate) struct Lifecycle {
@@ -52,7 +55,7 @@ impl Lifecycle {
         });
         let (mut slots, mut runs) = (Vec::new(), Vec::new());
         for container in &plan.containers {
-            let (slot, run) = find(&dir, container);
+            let (slot, run) = takeup::find(&dir, container);
             slots.push(slot);
             runs.push(run);
         }
@@ -73,7 +76,7 @@ impl Lifecycle {
                     }
                     machine.observe(index, seen, now);
                 }
-                None => machine.observe(index, RunState::Exited(unbegun()), now),
+                None => machine.observe(index, RunState::Exited(takeup::unreadable()), now),
             }
         }
         let (told, watch) = watch::channel(state::pod_state(&plan, &machine, SystemTime::now()));
@@ -157,6 +160,7 @@ impl Lifecycle {
                 }
                 Err(status) => {
                     let exit = Exit::not_started(128, "StartError", status.message);
+                    self.keep_failure(slot, epoch, &exit);
                     self.machine.observe(slot, RunState::Exited(exit), Instant::now());
                 }
             },
@@ -176,20 +180,40 @@ impl Lifecycle {
         };
         let scratch = store::scratch_dir(&self.dir, &container.name);
         volumes::private_dir(&scratch).map_err(|error| failed(&format!("its directory: {error}")))?;
-        let mounts = volumes::mounts(&store::volumes_dir(&self.dir), container)
+        let mut mounts = volumes::mounts(&store::volumes_dir(&self.dir), container)
             .map_err(|error| failed(&format!("its volumes: {error}")))?;
         let working_dir = match &container.working_dir {
             Some(dir) => dir.clone(),
             None => scratch.to_string_lossy().into_owned(),
         };
+        let dir = store::run_dir(&self.dir, &container.name, epoch);
+        let message = termination::file(&dir);
+        // Without a volume the container has the host's root, and the file is under its variable alone.
+        if !mounts.is_empty() {
+            let target = PathBuf::from(&container.termination_path);
+            if mounts.iter().all(|mount| mount.target != target) {
+                mounts.push(Mount {
+                    source: message.clone(),
+                    target,
+                    read_only: false,
+                    optional: true,
+                });
+            }
+        }
+        let mut env = container.env.clone();
+        if env.iter().all(|(name, _)| name != TERMINATION_LOG) {
+            env.push((TERMINATION_LOG.to_owned(), message.to_string_lossy().into_owned()));
+        }
         let spec = RunSpec {
             argv: container.argv.clone(),
-            env: container.env.clone(),
+            env,
             working_dir: Some(working_dir),
             mounts,
             grace_seconds: self.plan.grace.as_secs(),
             post_start: container.post_start.clone(),
             pre_stop: container.pre_stop.clone(),
+            no_new_privileges: container.no_new_privileges,
+            termination: Some(container.termination),
             log_cap: self.shared.config.log_cap,
             log_segment: self.shared.config.log_segment,
             pod_uid: self.plan.pod.uid.clone(),
@@ -199,9 +223,23 @@ impl Lifecycle {
         if epoch > 2 {
             store::discard(&store::run_dir(&self.dir, &container.name, epoch - 2));
         }
-        let dir = store::run_dir(&self.dir, &container.name, epoch);
         tracing::info!(pod = %self.plan.pod, container = container.name, epoch, "a container starts");
         Run::start(&dir, &spec, &self.shared.config.program).await
+    }
+
+    /// A run that could not be begun has ended, also for the next plugin process.
+    fn keep_failure(&self, slot: usize, epoch: u64, exit: &Exit) {
+        let Some(container) = self.plan.containers.get(slot) else {
+            return;
+        };
+        let dir = store::run_dir(&self.dir, &container.name, epoch);
+        // What was begun keeps its own records.
+        if !matches!(run::was_begun(&dir), Ok(false)) {
+            return;
+        }
+        if let Err(error) = run::record_failure(&dir, exit) {
+            tracing::error!(pod = %self.plan.pod, %error, "the failed start of a container could not be recorded");
+        }
     }
 
     /// Tells the state if it is another one than was told last.
@@ -242,32 +280,6 @@ async fn any_change(runs: &mut [Option<Run>]) -> (usize, RunState) {
         return std::future::pending().await;
     }
     select_all(live).await.0
-}
-
-/// A container as its runs on disk say.
-fn find(dir: &std::path::Path, container: &ContainerPlan) -> (Slot, Option<Run>) {
-    let attach = |epoch| Run::attach(&store::run_dir(dir, &container.name, epoch)).ok();
-    let begun = store::runs(dir, &container.name).unwrap_or_else(|error| {
-        tracing::error!(dir = %dir.display(), %error, "the runs of a container cannot be listed");
-        0
-    });
-    let before = (begun > 1)
-        .then(|| attach(begun - 1))
-        .flatten()
-        .map(|run| run.state());
-    let last = match before {
-        Some(RunState::Exited(exit)) => Some(exit),
-        _ => None,
-    };
-    (
-        Slot::resume(&container.name, container.kind, begun, last),
-        attach(begun),
-    )
-}
-
-/// The end of a run whose directory was made, but no more than that.
-fn unbegun() -> Exit {
-    Exit::not_started(128, "StartError", "the plugin ended before this run was begun")
 }
 
 fn failed(text: &str) -> Status {

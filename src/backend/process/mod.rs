@@ -4,20 +4,23 @@
 //! supervisors, so they outlive this process and are found again by the next one. Learn [`ProcessBackend`] (the
 //! handler) and `machine::Machine` (the life of a pod).
 
+mod capacity;
 mod config;
-mod ending;
 mod handler;
 mod lifecycle;
 pub mod log;
 mod machine;
 mod names;
+mod node;
 mod plan;
-mod restart;
+pub mod quantity;
 pub mod run;
 pub mod spec;
 mod state;
 mod store;
 pub mod supervisor;
+mod takeup;
+mod termination;
 mod volumes;
 
 use std::{
@@ -28,7 +31,10 @@ use std::{
 
 use tokio::sync::watch;
 
-pub use self::config::{MAX_PODS, ProcessConfig, StartError};
+pub use self::{
+    capacity::Capacity,
+    config::{MAX_PODS, PODS, ProcessConfig, StartError},
+};
 use self::{
     lifecycle::Lifecycle,
     plan::{Plan, Site},
@@ -38,7 +44,7 @@ use self::{
 use crate::{
     code::{Code, reason},
     plugin::{Created, Deleted, Events},
-    wire::{PodEventType, PodRef, PodState, Status},
+    wire::{NodeStatus, PodEventType, PodRef, PodState, Status},
 };
 
 /// Runs pods as processes of this machine. Cheap to clone.
@@ -70,6 +76,8 @@ struct Shared {
     /// Records are written by one call at a time, so that two creates of one uid cannot both begin.
     writing: tokio::sync::Mutex<()>,
     events: OnceLock<Events>,
+    /// The node as a hub has it.
+    told_node: Mutex<Option<NodeStatus>>,
 }
 
 struct Entry {
@@ -114,9 +122,10 @@ impl ProcessBackend {
                 "volumes cannot be mounted: pods that need a mountPath are refused"
             );
         }
+        let capacity = config.capacity();
         let site = Site {
-            cpu_millis: config.cpu_millis,
-            memory: config.memory,
+            cpu_millis: capacity.cpu_millis,
+            memory: capacity.memory,
             pods: store.pods_dir(),
         };
         let shared = Arc::new(Shared {
@@ -127,6 +136,7 @@ impl ProcessBackend {
             pods: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             events: OnceLock::new(),
+            told_node: Mutex::default(),
         });
         for pod in found {
             match Plan::read(&pod.pod, &pod.payload, &shared.site) {
@@ -144,6 +154,14 @@ impl ProcessBackend {
             shared,
             _owner: owner,
         })
+    }
+}
+
+impl ProcessBackend {
+    /// A number that is the same as long as the records of the pods are: for
+    /// [`PluginConfig::jobs_epoch`](crate::plugin::PluginConfig::jobs_epoch).
+    pub fn jobs_epoch(&self) -> u64 {
+        self.shared.store.jobs_epoch()
     }
 }
 

@@ -48,7 +48,7 @@ impl Run {
                 command.env(kept, value);
             }
         }
-        let talk = create_new(&dir.join("supervisor.log")).map_err(|error| failed("create", dir, &error))?;
+        let talk = create_new(&dir.join(spec::TALK)).map_err(|error| failed("create", dir, &error))?;
         // The lock goes to the supervisor with its stdin: it is held without a break from here to its end.
         command
             .stdin(Stdio::from(lock))
@@ -76,7 +76,7 @@ impl Run {
     /// # Errors
     /// When there is no such run, or its files cannot be read.
     pub fn attach(dir: &Path) -> Result<Self, Status> {
-        if !dir.join(spec::SPEC).exists() {
+        if !dir.join(spec::SPEC).exists() && !dir.join(spec::EXIT).exists() {
             return Err(Status::new(
                 Code::NotFound,
                 reason::POD_NOT_FOUND,
@@ -158,6 +158,13 @@ fn prepare(dir: &Path, spec: &RunSpec) -> Result<File, Status> {
     let lock = create_new(&path).map_err(|error| failed("create", &path, &error))?;
     lock.lock().map_err(|error| failed("lock", &path, &error))?;
     spec::write_record(dir, spec::SPEC, spec).map_err(|error| failed("write the spec in", dir, &error))?;
+    // A run that was begun must be found again, or it would be begun once more: its directory with its parents, up to
+    // the pod's, which was made durable with the pod's record.
+    for parent in dir.ancestors().skip(1).take(3) {
+        File::open(parent)
+            .and_then(|parent| parent.sync_all())
+            .map_err(|error| failed("sync", parent, &error))?;
+    }
     // Last: a run with a log directory is one that readers wait for.
     fs::DirBuilder::new()
         .mode(0o700)
@@ -172,6 +179,31 @@ fn create_new(path: &Path) -> io::Result<File> {
         .create_new(true)
         .mode(0o600)
         .open(path)
+}
+
+/// Whether the command of a run may have been started. False only when that is sure: no supervisor lives, and none
+/// has come as far as its control file, which it makes durable before it starts the command. Such a run may be begun
+/// again.
+///
+/// # Errors
+/// When the files cannot be looked at.
+pub(crate) fn was_begun(dir: &Path) -> io::Result<bool> {
+    // In this order: a supervisor that lets go of its lock meanwhile has made its files before.
+    if alive(dir)? {
+        return Ok(true);
+    }
+    for file in [spec::CONTROL, spec::STARTED, spec::EXIT] {
+        if dir.join(file).try_exists()? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Records the end of a run that could not be begun, so that it stays ended over a restart.
+pub(crate) fn record_failure(dir: &Path, exit: &Exit) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    spec::write_record(dir, spec::EXIT, exit)
 }
 
 /// Looks at the files. The lock is tried before the exit record is read for the last time: a supervisor writes the
@@ -197,7 +229,11 @@ pub(crate) fn look(dir: &Path) -> io::Result<RunState> {
     let mut exit = Exit::not_started(
         137,
         "ContainerLost",
-        "lost: the supervisor ended without an exit record (was the machine restarted?)",
+        format!(
+            "lost: the supervisor ended without an exit record (was the machine restarted, or the supervisor killed?); \
+             what it said is in {}",
+            dir.join(spec::TALK).display()
+        ),
     );
     exit.finished_at = finished_at;
     exit.started_at = started.map(|started| started.started_at);

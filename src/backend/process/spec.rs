@@ -11,6 +11,8 @@
 //! | `started.json` | supervisor | [`Started`] |
 //! | `exit.json` | supervisor | [`Exit`], last of all |
 //! | `log/` | supervisor | see [`super::log`] |
+//! | `termination-log` | the container | why it ended, in its own words (see [`Termination`]) |
+//! | `supervisor.log` | supervisor | its stderr: what went wrong with the supervisor itself |
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -26,6 +28,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub const LOG_CAP: u64 = 4 << 30;
 /// Size of one log segment, in bytes.
 pub const LOG_SEGMENT: u64 = 64 << 20;
+
+pub use super::termination::Termination;
 
 /// How to run one instance of a container.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +48,12 @@ pub struct RunSpec {
     pub post_start: Option<Vec<String>>,
     /// Runs before SIGTERM, within the grace period.
     pub pre_stop: Option<Vec<String>>,
+    /// True when the command and its children may not gain rights by running another program.
+    #[serde(default)]
+    pub no_new_privileges: bool,
+    /// Where the container may say why it ended; none when nobody asks.
+    #[serde(default)]
+    pub termination: Option<Termination>,
     /// Most bytes of log kept (see [`LOG_CAP`]).
     pub log_cap: u64,
     /// Bytes in a log segment (see [`LOG_SEGMENT`]).
@@ -74,6 +84,9 @@ pub struct Mount {
     pub target: PathBuf,
     /// True when the container must not write to it.
     pub read_only: bool,
+    /// True when the container starts without it where it cannot be bound.
+    #[serde(default)]
+    pub optional: bool,
 }
 
 /// Where a run stands.
@@ -109,11 +122,11 @@ pub struct Stop {
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
-    /// Exit code of the command; 128 + signal when a signal ended it; 126 to 128 when it could not be started.
+    /// Exit code of the command; 128 + signal when a signal ended it; 128 when it could not be started.
     pub exit_code: i32,
     /// The signal that ended it, or 0.
     pub signal: i32,
-    /// Completed, Error, OOMKilled, ContainerCannotRun, StartError, PostStartHookError or ContainerLost.
+    /// Completed, Error, OOMKilled, StartError, PostStartHookError or ContainerLost.
     pub reason: String,
     /// One line for people; may be empty.
     pub message: String,
@@ -159,6 +172,7 @@ pub(crate) const CONTROL: &str = "control";
 pub(crate) const STARTED: &str = "started.json";
 pub(crate) const EXIT: &str = "exit.json";
 pub(crate) const LOG: &str = "log";
+pub(crate) const TALK: &str = "supervisor.log";
 
 /// Writes a record so that a reader sees the whole of it or nothing, also after a power cut.
 pub(crate) fn write_record<T: Serialize>(dir: &Path, name: &str, record: &T) -> io::Result<()> {

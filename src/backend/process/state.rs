@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        backend::process::{plan::tests::plan_of, restart::BACKOFF_FIRST, spec::RunState},
+        backend::process::{machine::BACKOFF_FIRST, plan::tests::plan_of, spec::RunState},
         interlink::RestartPolicy,
     };
 

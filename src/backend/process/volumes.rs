@@ -1,7 +1,7 @@
 //! Volumes on disk: `<pod>/volumes/<name>/`, and what is bound from there into a container.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions, Permissions},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::Path,
@@ -17,7 +17,7 @@ pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Writes all volumes afresh. Only for a pod of which nothing has been started.
+/// Writes all volumes afresh, durably: the record of the pod follows. Only for a pod of which nothing was started.
 pub(crate) fn write(root: &Path, volumes: &[VolumePlan]) -> io::Result<()> {
     private_dir(root)?;
     for volume in volumes {
@@ -40,9 +40,22 @@ pub(crate) fn write(root: &Path, volumes: &[VolumePlan]) -> io::Result<()> {
             out.write_all(&file.bytes)?;
             // Afterwards, so that the umask has no say.
             out.set_permissions(Permissions::from_mode(file.mode))?;
+            out.sync_all()?;
+        }
+        sync_dirs(&dir)?;
+    }
+    File::open(root)?.sync_all()
+}
+
+/// Makes the names in a directory and in those below it durable.
+fn sync_dirs(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_dirs(&entry.path())?;
         }
     }
-    Ok(())
+    File::open(dir)?.sync_all()
 }
 
 /// What is bound into a container. A subPath of a writable volume that does not exist yet becomes a directory.
@@ -73,6 +86,7 @@ pub(crate) fn mounts(root: &Path, container: &ContainerPlan) -> io::Result<Vec<M
             source,
             target: mount.path.clone().into(),
             read_only: mount.read_only,
+            optional: false,
         });
     }
     // An outer target before one inside it: /etc before /etc/config.
@@ -89,6 +103,7 @@ mod tests {
     use crate::backend::process::{
         machine::Kind,
         plan::{MountPlan, VolumeFile},
+        termination::Termination,
     };
 
     fn volume(writable: bool) -> VolumePlan {
@@ -121,6 +136,9 @@ mod tests {
             mounts: mounts.collect(),
             post_start: None,
             pre_stop: None,
+            no_new_privileges: false,
+            termination: Termination::default(),
+            termination_path: String::new(),
         }
     }
 

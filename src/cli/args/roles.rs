@@ -74,6 +74,15 @@ pub struct PluginArgs {
     /// Label for placement, such as node=slurm; may be repeated [env: TOWLINE_LABELS, separated by commas]
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub labels: Vec<String>,
+    /// Processors to announce, such as 4 or 3500m [default: this machine's] [env: TOWLINE_CPU]
+    #[arg(long, value_name = "QUANTITY")]
+    pub cpu: Option<String>,
+    /// Memory to announce, such as 16Gi [default: this machine's] [env: TOWLINE_MEMORY]
+    #[arg(long, value_name = "QUANTITY")]
+    pub memory: Option<String>,
+    /// Pods to announce [default: 110] [env: TOWLINE_PODS]
+    #[arg(long, value_name = "COUNT")]
+    pub pods: Option<String>,
     /// File with settings (YAML) [env: TOWLINE_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -1,8 +1,7 @@
 //! `towline plugin`
 
-use std::{io, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
-use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -42,8 +41,11 @@ pub(super) async fn serve(
     drain: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let state_dir = settings.state_dir.value;
-    let backend = ProcessBackend::open(ProcessConfig::new(&state_dir)?).await?;
+    let mut process = ProcessConfig::new(settings.state_dir.value)?;
+    process.cpu_millis = settings.cpu_millis.value;
+    process.memory = settings.memory.value;
+    process.pods = settings.pods.value;
+    let backend = ProcessBackend::open(process).await?;
     let mut config = PluginConfig::new(settings.hub.value, settings.name.value);
     config.kind = settings.backend.value;
     config.labels = settings.labels.value;
@@ -53,8 +55,7 @@ pub(super) async fn serve(
         ca_file: settings.ca_file.value,
         ..TlsConfig::default()
     };
-    config.jobs_epoch = jobs_epoch(&state_dir)
-        .with_context(|| format!("cannot keep the jobs epoch in {}", state_dir.display()))?;
+    config.jobs_epoch = backend.jobs_epoch();
     config.drain_grace = drain;
     Plugin::new(config, backend)
         .run(stop)
@@ -62,44 +63,9 @@ pub(super) async fn serve(
         .map_err(|error| Failure::Config(format!("plugin.{error}")).into())
 }
 
-/// The number that says to the hub that the records of pods are the same as before: kept beside them, so that it is
-/// lost when they are.
-fn jobs_epoch(state_dir: &Path) -> io::Result<u64> {
-    let path = state_dir.join("jobs-epoch");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => match text.trim().parse() {
-            Ok(epoch) => return Ok(epoch),
-            Err(_) => tracing::warn!("the jobs epoch cannot be read: a new one is taken"),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let epoch = fastrand::u64(1..);
-    let fresh = path.with_extension("new");
-    std::fs::write(&fresh, format!("{epoch}\n"))?;
-    std::fs::rename(fresh, path)?;
-    Ok(epoch)
-}
-
 /// Whether a state directory holds no pod: then no process of one is left either.
 pub(super) fn is_empty(state_dir: &Path) -> bool {
     ["pods", "gone"]
         .iter()
         .all(|part| std::fs::read_dir(state_dir.join(part)).map_or(true, |mut pods| pods.next().is_none()))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn the_jobs_epoch_lives_as_long_as_the_records() {
-        let dir = tempfile::tempdir().unwrap();
-        let epoch = jobs_epoch(dir.path()).unwrap();
-        assert_eq!(jobs_epoch(dir.path()).unwrap(), epoch);
-        assert_ne!(epoch, 0);
-        std::fs::remove_file(dir.path().join("jobs-epoch")).unwrap();
-        assert_ne!(jobs_epoch(dir.path()).unwrap(), epoch);
-    }
 }

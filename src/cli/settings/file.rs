@@ -49,6 +49,31 @@ pub(crate) struct PluginSection {
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) compression: Option<String>,
     pub(crate) labels: Option<BTreeMap<String, String>>,
+    pub(crate) cpu: Option<Quantity>,
+    pub(crate) memory: Option<Quantity>,
+    pub(crate) pods: Option<Quantity>,
+}
+
+/// A quantity as text: YAML takes 4 and 3500m for different things.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Quantity {
+    /// 4
+    Whole(u64),
+    /// 1.5
+    Number(f64),
+    /// 3500m
+    Text(String),
+}
+
+impl From<Quantity> for String {
+    fn from(value: Quantity) -> Self {
+        match value {
+            Quantity::Whole(number) => number.to_string(),
+            Quantity::Number(number) => number.to_string(),
+            Quantity::Text(text) => text,
+        }
+    }
 }
 
 /// One text or several.

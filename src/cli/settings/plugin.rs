@@ -1,9 +1,13 @@
 //! Settings of `towline plugin`.
 
+mod values;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{Row, Setting, Source, Sources, parse_path, parse_text, shown_path};
+use self::values::{link_form, parse_labels, validate_name};
+use super::{Row, Setting, Source, Sources, file::Quantity, parse_path, parse_text, shown_path};
 use crate::{
+    backend::process::{Capacity, PODS, quantity},
     cli::{args::PluginArgs, exit::Failure},
     limits,
     plugin::Compression,
@@ -28,6 +32,12 @@ pub(crate) struct PluginSettings {
     pub(crate) compression: Setting<Compression>,
     /// For placement.
     pub(crate) labels: Setting<BTreeMap<String, String>>,
+    /// Processors to announce, in thousandths; the machine's when none.
+    pub(crate) cpu_millis: Setting<Option<u64>>,
+    /// Memory to announce, in bytes; the machine's when none.
+    pub(crate) memory: Setting<Option<u64>>,
+    /// Pods to announce.
+    pub(crate) pods: Setting<u32>,
 }
 
 impl PluginSettings {
@@ -122,7 +132,47 @@ impl PluginSettings {
                 "plugin.labels: {count} labels, at most {most} are allowed"
             )));
         }
+        let quantity = |key: &'static str, flag, typed: &Option<String>, variable, file: Option<Quantity>| {
+            let text = text(flag, typed, variable, file.map(String::from), "")?;
+            values::quantity(key, &text)
+        };
+        let cpu_millis = quantity("plugin.cpu", "--cpu", &args.cpu, "TOWLINE_CPU", file.cpu)?;
+        let memory = quantity(
+            "plugin.memory",
+            "--memory",
+            &args.memory,
+            "TOWLINE_MEMORY",
+            file.memory,
+        )?;
+        let memory = Setting {
+            value: memory.value.map(|thousandths| thousandths.div_ceil(1000)),
+            source: memory.source,
+        };
+        let pods = text(
+            "--pods",
+            &args.pods,
+            "TOWLINE_PODS",
+            file.pods.map(String::from),
+            &PODS.to_string(),
+        )?;
+        let pods = Setting {
+            value: pods
+                .value
+                .parse()
+                .ok()
+                .filter(|count| *count > 0)
+                .ok_or_else(|| {
+                    let (value, source) = (&pods.value, &pods.source);
+                    Failure::Config(format!(
+                        "plugin.pods (from {source}): {value:?} must be a whole number of pods, 1 or more"
+                    ))
+                })?,
+            source: pods.source,
+        };
         Ok(Self {
+            cpu_millis,
+            memory,
+            pods,
             hub,
             name,
             backend,
@@ -157,6 +207,7 @@ impl PluginSettings {
             .iter()
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
+        let machine = Capacity::of_this_machine();
         vec![
             text("plugin.hub", &self.hub),
             text("plugin.name", &self.name),
@@ -185,6 +236,21 @@ impl PluginSettings {
                     labels.join(",")
                 },
                 source: self.labels.source.clone(),
+            },
+            Row {
+                key: "plugin.cpu",
+                value: quantity::cpu(self.cpu_millis.value.unwrap_or(machine.cpu_millis)),
+                source: self.cpu_millis.source.clone(),
+            },
+            Row {
+                key: "plugin.memory",
+                value: quantity::bytes(self.memory.value.unwrap_or(machine.memory)),
+                source: self.memory.source.clone(),
+            },
+            Row {
+                key: "plugin.pods",
+                value: self.pods.value.to_string(),
+                source: self.pods.source.clone(),
             },
         ]
     }
@@ -218,59 +284,4 @@ pub(crate) fn default_state_dir(
             "plugin.state_dir: neither XDG_STATE_HOME nor HOME is set; give --state-dir DIR".to_owned(),
         )
     })
-}
-
-/// The link's URL. http and https forms of the hub are taken too: TOWLINE_HUB serves both kinds of command.
-fn link_form(hub: &Setting<String>) -> Result<String, Failure> {
-    let url = hub.value.trim_end_matches('/');
-    let wrong = || {
-        let (value, source) = (&hub.value, &hub.source);
-        Failure::Config(format!(
-            "plugin.hub (from {source}): {value:?} is no link; use ws://HOST:PORT/ws or wss://"
-        ))
-    };
-    let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
-    let scheme = match scheme {
-        "ws" | "http" => "ws",
-        "wss" | "https" => "wss",
-        "unix" => return Ok(url.to_owned()),
-        _ => return Err(wrong()),
-    };
-    if rest.is_empty() {
-        return Err(wrong());
-    }
-    let path = if rest.contains('/') { "" } else { "/ws" };
-    Ok(format!("{scheme}://{rest}{path}"))
-}
-
-/// A name is a part of URLs and paths.
-fn validate_name(name: &Setting<String>) -> Result<(), Failure> {
-    let text = &name.value;
-    if text.is_empty() {
-        return Err(Failure::Config(
-            "plugin.name: is missing; give --name NAME, TOWLINE_NAME, or name in the file".to_owned(),
-        ));
-    }
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if text.len() > 63 || !text.chars().all(inner) || text.starts_with('-') || text.ends_with('-') {
-        return Err(Failure::Config(format!(
-            "plugin.name (from {}): {text:?} must be 1 to 63 of a-z, 0-9 and -, not at either end",
-            name.source
-        )));
-    }
-    Ok(())
-}
-
-fn parse_labels(texts: &[String]) -> Result<BTreeMap<String, String>, String> {
-    texts
-        .iter()
-        .map(|text| {
-            let (key, value) = text
-                .split_once('=')
-                .filter(|(key, _)| !key.is_empty())
-                .ok_or(text)?;
-            Ok((key.trim().to_owned(), value.trim().to_owned()))
-        })
-        .collect::<Result<_, &String>>()
-        .map_err(|text| format!("{text:?} is not KEY=VALUE"))
 }

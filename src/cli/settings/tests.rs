@@ -175,6 +175,44 @@ fn the_state_directory_follows_xdg() {
 }
 
 #[test]
+fn what_the_node_announces_is_the_machines_unless_it_is_said() {
+    let resolve = |args: PluginArgs, file: &str| {
+        let args = PluginArgs {
+            name: Some("p".to_owned()),
+            state_dir: Some("/s".into()),
+            ..args
+        };
+        PluginSettings::resolve(&args, &with_file(file, &nothing))
+    };
+    let file = "plugin: {cpu: 4, memory: 2Gi, pods: 7}";
+    let rows = resolve(PluginArgs::default(), file).unwrap().rows();
+    let from_file = |value: &str| (value.to_owned(), "file /f.yaml".to_owned());
+    assert_eq!(row(&rows, "plugin.cpu"), from_file("4"));
+    assert_eq!(row(&rows, "plugin.memory"), from_file("2Gi"));
+    assert_eq!(row(&rows, "plugin.pods"), from_file("7"));
+    let flag = PluginArgs {
+        cpu: Some("2500m".to_owned()),
+        ..PluginArgs::default()
+    };
+    let settings = resolve(flag, file).unwrap();
+    assert_eq!(settings.cpu_millis.value, Some(2500));
+    let machine = resolve(PluginArgs::default(), "").unwrap();
+    assert_eq!((machine.cpu_millis.value, machine.memory.value), (None, None));
+    assert_eq!(
+        row(&machine.rows(), "plugin.pods"),
+        ("110".into(), "default".into())
+    );
+    for (file, key) in [
+        ("plugin: {cpu: 0}", "plugin.cpu"),
+        ("plugin: {memory: much}", "plugin.memory"),
+        ("plugin: {pods: 1.5}", "plugin.pods"),
+    ] {
+        let text = resolve(PluginArgs::default(), file).unwrap_err().to_string();
+        assert!(text.starts_with(key) && text.contains("/f.yaml"), "{text}");
+    }
+}
+
+#[test]
 fn labels_are_pairs() {
     let args = PluginArgs {
         name: Some("p".to_owned()),

@@ -9,6 +9,7 @@ pub(crate) mod reader;
 pub(crate) mod seek;
 pub(crate) mod segment;
 pub(crate) mod source;
+mod start;
 #[cfg(test)]
 mod tests;
 pub(crate) mod writer;

@@ -1,7 +1,6 @@
 //! A log as chunks: where it starts, what a chunk holds, when it ends.
 
 use std::{
-    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -10,11 +9,10 @@ use bytes::Bytes;
 
 use super::{
     lines::{plain, stamped},
-    seek,
     source::{Found, Source},
+    start::{self, epochs, run_dir, unreadable},
 };
 use crate::{
-    backend::process::spec,
     code::{Code, reason},
     limits::LOG_CHUNK,
     wire::{LogChunk, LogOptions, LogPosition, LogsEnd, Status},
@@ -23,6 +21,7 @@ use crate::{
 /// How soon new bytes are seen: after some, and when it has been quiet for a while.
 const LOOK_MIN: Duration = Duration::from_millis(5);
 const LOOK_MAX: Duration = Duration::from_millis(100);
+
 /// Reads the log of one container.
 pub(crate) struct LogReader<L> {
     inner: Option<Inner>,
@@ -124,59 +123,26 @@ struct Inner {
 }
 
 impl Inner {
-    fn open(container_dir: PathBuf, options: LogOptions, start: Option<LogPosition>) -> Result<Self, Status> {
-        let epochs = epochs(&container_dir).map_err(|error| unreadable(&error))?;
-        let mut reset = false;
-        let at = match start {
-            Some(start) => {
-                let known = start.epoch == 0 && start.offset == 0
-                    || epochs.contains(&start.epoch)
-                        && exists(&container_dir, start).map_err(|error| unreadable(&error))?;
-                reset = !known;
-                if known && start.epoch != 0 {
-                    Some((start.epoch, start.offset))
-                } else {
-                    epochs.last().map(|epoch| (*epoch, 0))
-                }
-            }
-            None => {
-                let epoch = if options.previous {
-                    previous(&epochs)?
-                } else {
-                    epochs.last().copied()
-                };
-                let Some(epoch) = epoch else {
-                    return Ok(Self::new(container_dir, None, &options, reset));
-                };
-                let dir = run_dir(&container_dir, epoch).join(spec::LOG);
-                let at = begin(&dir, &options).map_err(|error| unreadable(&error))?;
-                Some((epoch, at))
-            }
-        };
-        let mut inner = Self::new(container_dir, at, &options, reset);
-        if let Some((epoch, offset)) = at {
-            let dir = run_dir(&inner.container_dir, epoch).join(spec::LOG);
-            let before = seek::byte_before(&dir, offset).map_err(|error| unreadable(&error))?;
-            inner.line_start = before.is_none_or(|byte| byte == b'\n');
-        }
-        Ok(inner)
-    }
-
-    fn new(container_dir: PathBuf, at: Option<(u64, u64)>, options: &LogOptions, reset: bool) -> Self {
+    fn open(container_dir: PathBuf, options: LogOptions, asked: Option<LogPosition>) -> Result<Self, Status> {
+        let start::Start {
+            at,
+            reset,
+            line_start,
+        } = start::find(&container_dir, &options, asked)?;
         let source = at.map(|(epoch, offset)| Source::new(&run_dir(&container_dir, epoch), epoch, offset));
-        Self {
+        Ok(Self {
             container_dir,
             source,
             timestamps: options.timestamps,
             follow: options.follow,
             left: options.limit_bytes,
-            line_start: true,
+            line_start,
             opened: false,
             reset_due: reset,
             reset,
             gap: 0,
             eof: false,
-        }
+        })
     }
 
     fn position(&self) -> LogPosition {
@@ -269,78 +235,5 @@ impl Inner {
             gap_bytes: std::mem::take(&mut self.gap),
             reset: std::mem::take(&mut self.reset_due),
         })
-    }
-}
-
-fn begin(dir: &Path, options: &LogOptions) -> io::Result<u64> {
-    let mut at = seek::oldest(dir)?;
-    if let Some(since) = &options.since_time {
-        let seconds = u64::try_from(since.seconds).unwrap_or(0);
-        let nanos = seconds
-            .saturating_mul(1_000_000_000)
-            .saturating_add(u64::try_from(since.nanos).unwrap_or(0));
-        at = at.max(seek::since(dir, nanos)?);
-    }
-    if let Some(lines) = options.tail {
-        at = at.max(seek::tail(dir, lines)?);
-    }
-    Ok(at)
-}
-
-/// True when the log reaches to this offset, or once did: what was rotated away is a gap, not another log.
-fn exists(container_dir: &Path, at: LogPosition) -> io::Result<bool> {
-    let run = run_dir(container_dir, at.epoch);
-    let recorded = spec::read_record::<spec::Exit>(&run, spec::EXIT)?.map_or(0, |exit| exit.log_end);
-    Ok(at.offset <= recorded.max(seek::end(&run.join(spec::LOG))?))
-}
-
-fn previous(epochs: &[u64]) -> Result<Option<u64>, Status> {
-    match epochs {
-        [.., previous, _] => Ok(Some(*previous)),
-        _ => Err(Status::new(
-            Code::NotFound,
-            reason::NO_LOG,
-            "the container has no previous run",
-        )),
-    }
-}
-
-fn run_dir(container_dir: &Path, epoch: u64) -> PathBuf {
-    container_dir.join(epoch.to_string())
-}
-
-/// The runs that have a log, rising.
-fn epochs(container_dir: &Path) -> io::Result<Vec<u64>> {
-    let entries = match fs::read_dir(container_dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut epochs = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let epoch = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<u64>().ok())
-            .filter(|epoch| *epoch > 0);
-        if let Some(epoch) = epoch
-            && entry.path().join(spec::LOG).is_dir()
-        {
-            epochs.push(epoch);
-        }
-    }
-    epochs.sort_unstable();
-    Ok(epochs)
-}
-
-fn unreadable(error: &io::Error) -> Status {
-    match error.kind() {
-        io::ErrorKind::NotFound => Status::new(Code::OutOfRange, reason::LOG_GONE, "the log was removed"),
-        _ => Status::new(
-            Code::Internal,
-            reason::PLUGIN_ERROR,
-            format!("cannot read the log: {error}"),
-        ),
     }
 }

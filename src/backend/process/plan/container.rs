@@ -4,7 +4,7 @@ use super::{
     ContainerPlan, Delivery, MountPlan, VolumePlan, bad_pod, env, expand::expand, facts::Facts, files,
 };
 use crate::{
-    backend::process::{machine::Kind, names},
+    backend::process::{machine::Kind, names, termination::Termination},
     interlink::{Container, HookHandler, RestartPolicy},
     wire::Status,
 };
@@ -117,6 +117,9 @@ pub(super) fn plan(
         )?,
         pre_stop: hook(name, "preStop", hooks.and_then(|hooks| hooks.pre_stop.as_ref()))?,
         env,
+        no_new_privileges: false,
+        termination: Termination::default(),
+        termination_path: String::new(),
     })
 }
 

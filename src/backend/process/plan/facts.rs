@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Site;
 use crate::{
+    backend::process::quantity::parse_millis,
     interlink::{Container, Pod, ResourceFieldRef},
     wire::PodRef,
 };
@@ -112,56 +113,4 @@ fn lines(map: &BTreeMap<String, String>) -> String {
         .map(|(key, value)| format!("{key}={value:?}"))
         .collect::<Vec<_>>()
         .join("\n")
-}
-
-/// A Kubernetes quantity in thousandths of its unit.
-pub(super) fn parse_millis(text: &str) -> Option<u128> {
-    let split = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, suffix) = text.split_at(split);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    if whole.len() > 18 || fraction.len() > 18 || (whole.is_empty() && fraction.is_empty()) {
-        return None;
-    }
-    let scale = 10u128.pow(fraction.len() as u32);
-    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let fraction: u128 = if fraction.is_empty() {
-        0
-    } else {
-        fraction.parse().ok()?
-    };
-    let scaled = whole * scale + fraction;
-    let factor: u128 = match suffix {
-        "m" => return Some(scaled.div_ceil(scale)),
-        "" => 1,
-        "k" => 1000,
-        "M" => 1_000_000,
-        "G" => 1_000_000_000,
-        "T" => 1_000_000_000_000,
-        "P" => 1_000_000_000_000_000,
-        "Ki" => 1 << 10,
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        "Ti" => 1 << 40,
-        "Pi" => 1 << 50,
-        _ => return None,
-    };
-    Some(scaled.checked_mul(factor)?.checked_mul(1000)?.div_ceil(scale))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantities_are_read_in_thousandths() {
-        assert_eq!(parse_millis("500m"), Some(500));
-        assert_eq!(parse_millis("2"), Some(2000));
-        assert_eq!(parse_millis("1.5"), Some(1500));
-        assert_eq!(parse_millis("48Mi"), Some((48 << 20) * 1000));
-        for bad in ["", "Mi", "x", "1x", "-1", "1.2.3"] {
-            assert_eq!(parse_millis(bad), None, "{bad}");
-        }
-    }
 }

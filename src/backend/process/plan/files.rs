@@ -11,10 +11,9 @@ use crate::{
     wire::Status,
 };
 
-/// Mode of ConfigMap and downward API files, as in Kubernetes.
+/// Mode of files that do not say, secrets and tokens too: Kubernetes' default, so that a program which looks at the
+/// mode sees here what it sees there. The state directory above lets nobody else in.
 const MODE: u32 = 0o644;
-/// Mode of secret files that do not say: nobody else's.
-const SECRET_MODE: u32 = 0o600;
 
 /// Plans all volumes of a pod. One that no container mounts may be of any kind, and may lack its ConfigMap or
 /// Secret: interLink sends only what is mounted.
@@ -77,7 +76,7 @@ fn files(
         }
         VolumeSource::Secret(from) => {
             let what = format!("Secret {}", from.secret_name);
-            let mode = from.default_mode.unwrap_or(SECRET_MODE);
+            let mode = from.default_mode.unwrap_or(MODE);
             files.keys(
                 &what,
                 delivery.secrets.get(&from.secret_name),
@@ -200,7 +199,6 @@ impl Files {
                 )
             } else if let Some(secret) = &source.secret {
                 let what = format!("Secret {}", secret.secret_name);
-                let mode = from.default_mode.unwrap_or(SECRET_MODE);
                 own.keys(
                     &what,
                     delivery.secrets.get(&secret.secret_name),
@@ -212,7 +210,7 @@ impl Files {
                 own.downward(facts, downward, mode)
             } else if let Some(token) = &source.service_account_token {
                 match delivered.and_then(|map| map.get(&token.path)) {
-                    Some(bytes) => own.put(&token.path, bytes, from.default_mode.unwrap_or(SECRET_MODE)),
+                    Some(bytes) => own.put(&token.path, bytes, mode),
                     None => Err("the service account token did not come with the pod; set \
                                  automountServiceAccountToken: false if it is not needed"
                         .to_owned()),

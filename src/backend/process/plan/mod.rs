@@ -6,13 +6,15 @@ mod env;
 pub(crate) mod expand;
 mod facts;
 mod files;
+mod heed;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 
 use self::facts::Facts;
-use super::machine::Kind;
+pub(crate) use self::heed::User;
+use super::{machine::Kind, termination::Termination};
 use crate::{
     code::{Code, reason},
     interlink::{self, BadKey, PodSpec, RestartPolicy, RetrievedContainer, RetrievedPodData, is_label},
@@ -33,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) grace: Duration,
     /// How long it may be active, in seconds.
     pub(crate) active_seconds: Option<u64>,
+    /// The manifest, for [`Plan::heed`].
+    manifest: interlink::Pod,
 }
 
 /// One container.
@@ -55,6 +59,12 @@ pub(crate) struct ContainerPlan {
     pub(crate) post_start: Option<Vec<String>>,
     /// Runs before SIGTERM.
     pub(crate) pre_stop: Option<Vec<String>>,
+    /// It may not gain rights by running another program.
+    pub(crate) no_new_privileges: bool,
+    /// How it may say why it ended.
+    pub(crate) termination: Termination,
+    /// Where it expects the file for that.
+    pub(crate) termination_path: String,
 }
 
 /// One volume of a container.
@@ -150,14 +160,18 @@ impl Plan {
         let inits = spec
             .init_containers
             .iter()
-            .map(|container| (container, container::init_kind(container)));
+            .zip(heed::raw(&payload.pod, "initContainers"))
+            .map(|(container, raw)| (container, raw, container::init_kind(container)));
         let mains = spec
             .containers
             .iter()
-            .map(|container| (container, Ok(Kind::Main)));
+            .zip(heed::raw(&payload.pod, "containers"))
+            .map(|(container, raw)| (container, raw, Ok(Kind::Main)));
         let mut containers = Vec::new();
-        for (container, kind) in inits.chain(mains) {
-            containers.push(container::plan(container, kind?, &facts, &delivery, &volumes)?);
+        for (container, raw, kind) in inits.chain(mains) {
+            let mut planned = container::plan(container, kind?, &facts, &delivery, &volumes)?;
+            heed::add(&mut planned, raw).map_err(bad_pod)?;
+            containers.push(planned);
         }
         Ok(Self {
             pod: pod.clone(),
@@ -166,7 +180,18 @@ impl Plan {
             policy: spec.restart_policy,
             grace: Duration::from_secs(spec.grace_seconds()),
             active_seconds: spec.active_deadline_seconds,
+            manifest: payload.pod,
         })
+    }
+
+    /// What of the pod has no effect here, by the names of the fields. Asked once, at create: a pod that runs is not
+    /// refused afterwards.
+    ///
+    /// # Errors
+    /// FAILED_PRECONDITION/BAD_POD when to ignore a field would give the pod more than it asked for, or less than
+    /// it needs.
+    pub(crate) fn heed(&self, user: User) -> Result<Vec<String>, Status> {
+        heed::check(self.manifest.json(), user).map_err(bad_pod)
     }
 
     /// Whether a container wants a volume at a path.

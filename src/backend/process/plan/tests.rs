@@ -152,9 +152,9 @@ fn a_config_map_becomes_files_with_modes_and_items() {
 }
 
 #[test]
-fn secrets_are_private_and_projected_volumes_are_joined() {
+fn secrets_have_the_usual_mode_and_projected_volumes_are_joined() {
     let plan = mounted(json!({"secret": {"secretName": "sec"}}), json!({})).unwrap();
-    assert_eq!(file(&plan, "key"), ("s3cr3t".to_owned(), 0o600));
+    assert_eq!(file(&plan, "key"), ("s3cr3t".to_owned(), 0o644));
     let sources = json!([
         {"serviceAccountToken": {"path": "token"}},
         {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
@@ -165,7 +165,7 @@ fn secrets_are_private_and_projected_volumes_are_joined() {
         json!({}),
     )
     .unwrap();
-    assert_eq!(file(&plan, "token"), ("tok".to_owned(), 0o600));
+    assert_eq!(file(&plan, "token"), ("tok".to_owned(), 0o644));
     assert_eq!(file(&plan, "ca.crt"), ("ca".to_owned(), 0o644));
     assert_eq!(file(&plan, "labels"), ("app=\"demo\"".to_owned(), 0o644));
 }

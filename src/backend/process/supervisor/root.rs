@@ -5,11 +5,13 @@
 //! does not exist is made in a private layer: the directory it is missing from is replaced, for the container
 //! alone, by a tmpfs whose entries are bound from the original.
 
+mod mounts;
+
 use std::{
     collections::HashSet,
     fs::{self, File, Permissions},
     io,
-    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Component, Path, PathBuf},
 };
 
@@ -17,10 +19,10 @@ use nix::{
     errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
-    sys::statvfs::{FsFlags, statvfs},
     unistd::{getegid, geteuid, pivot_root},
 };
 
+use self::mounts::{mirror_all, rbind, seal, tmpfs};
 use crate::backend::process::spec::Mount;
 
 /// Where the host's root stands while the new one is being built.
@@ -42,7 +44,7 @@ pub(super) fn enter(scratch: &Path, pod_dir: &Path, mounts: &[Mount]) -> Result<
     build(scratch).map_err(|error| not_allowed("build a private root", &error))?;
 
     let mut order = mounts.iter().zip(sources).collect::<Vec<_>>();
-    order.sort_by_key(|(mount, _)| mount.target.components().count());
+    order.sort_by_key(|(mount, _)| (mount.optional, mount.target.components().count()));
     let mut root = Root {
         private: HashSet::from([PathBuf::from("/")]),
         volumes: Vec::new(),
@@ -50,7 +52,11 @@ pub(super) fn enter(scratch: &Path, pod_dir: &Path, mounts: &[Mount]) -> Result<
     };
     let mut read_only = Vec::new();
     for (mount, source) in order {
-        let place = root.bind(mount, source)?;
+        let place = match root.bind(mount, source) {
+            Ok(place) => place,
+            Err(_) if mount.optional => continue,
+            Err(message) => return Err(message),
+        };
         if mount.read_only {
             read_only.push(place);
         }
@@ -101,6 +107,12 @@ fn isolate() -> Result<(), String> {
 }
 
 fn not_allowed(what: &str, error: &io::Error) -> String {
+    // unshare(2) has this word for a limit: nobody should look at the disk.
+    let error = match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOSPC) => "the limit user.max_user_namespaces is reached".to_owned(),
+        Some(Errno::EPERM) => "not permitted (is this a container or a chroot?)".to_owned(),
+        _ => error.to_string(),
+    };
     format!(
         "cannot {what}: {error}. Volumes at their mountPath need user and mount namespaces: allow them \
          (sysctl -w kernel.unprivileged_userns_clone=1, user.max_user_namespaces=10000, \
@@ -112,7 +124,7 @@ fn not_allowed(what: &str, error: &io::Error) -> String {
 fn build(scratch: &Path) -> io::Result<()> {
     // Mounts that the host makes later are seen; ours never reach it.
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE)?;
-    tmpfs(scratch, 0o755)?;
+    tmpfs(scratch, MsFlags::MS_NODEV)?;
     // Or else the bind of the directory above it would hold the new root again.
     mount(NONE, scratch, NONE, MsFlags::MS_UNBINDABLE, NONE)?;
     mirror_all(Path::new("/"), scratch)?;
@@ -120,77 +132,6 @@ fn build(scratch: &Path) -> io::Result<()> {
     fs::create_dir(&host)?;
     pivot_root(scratch, &host)?;
     std::env::set_current_dir("/")
-}
-
-fn tmpfs(at: &Path, mode: u32) -> io::Result<()> {
-    let options = format!("mode={mode:o}");
-    Ok(mount(
-        Some("tmpfs"),
-        at,
-        Some("tmpfs"),
-        MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
-        Some(options.as_str()),
-    )?)
-}
-
-fn rbind(from: &Path, to: &Path) -> io::Result<()> {
-    Ok(mount(
-        Some(from),
-        to,
-        NONE,
-        MsFlags::MS_BIND | MsFlags::MS_REC,
-        NONE,
-    )?)
-}
-
-fn mirror_all(from: &Path, to: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        mirror(&entry.path(), &to.join(entry.file_name()))?;
-    }
-    Ok(())
-}
-
-/// Makes `to` show `from`. What has gone meanwhile, or may not be bound, is left out.
-fn mirror(from: &Path, to: &Path) -> io::Result<()> {
-    let Ok(meta) = fs::symlink_metadata(from) else {
-        return Ok(());
-    };
-    if meta.is_symlink() {
-        return match fs::read_link(from) {
-            Ok(link) => symlink(link, to),
-            Err(_) => Ok(()),
-        };
-    }
-    if meta.is_dir() {
-        fs::create_dir(to)?;
-        if rbind(from, to).is_err() {
-            fs::remove_dir(to)?;
-        }
-    } else {
-        File::create_new(to)?;
-        if rbind(from, to).is_err() {
-            fs::remove_file(to)?;
-        }
-    }
-    Ok(())
-}
-
-/// Read-only, keeping the flags that a user namespace may not take away (mount_namespaces(7)).
-fn seal(place: &Path) -> io::Result<()> {
-    let has = statvfs(place)?.flags();
-    let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
-    for (stat, flag) in [
-        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
-        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
-        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
-        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
-        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
-        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
-    ] {
-        flags.set(flag, has.contains(stat));
-    }
-    Ok(mount(NONE, place, NONE, flags, NONE)?)
 }
 
 /// The new root, being filled. All paths are seen from inside.
@@ -293,7 +234,16 @@ impl Root {
         let layer = Path::new(LAYER);
         let meta = fs::metadata(dir)?;
         fs::create_dir(layer)?;
-        tmpfs(layer, 0o755)?;
+        // A device that is made on demand, as some drivers do, must work there.
+        let in_dev = dir.starts_with("/dev");
+        tmpfs(
+            layer,
+            if in_dev {
+                MsFlags::empty()
+            } else {
+                MsFlags::MS_NODEV
+            },
+        )?;
         mirror_all(dir, layer)?;
         // Only root may give it away; as another user it is ours, as the rest of the private root.
         let _ = nix::unistd::chown(layer, Some(meta.uid().into()), Some(meta.gid().into()));

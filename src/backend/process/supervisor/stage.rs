@@ -144,6 +144,11 @@ fn become_command(spec: &RunSpec, argv: &[String]) -> Failure {
     if let Err(error) = prctl::set_pdeathsig(Signal::SIGKILL) {
         return Failure::start(format!("cannot tie the command to its supervisor: {error}"));
     }
+    if spec.no_new_privileges
+        && let Err(error) = prctl::set_no_new_privs()
+    {
+        return Failure::start(format!("cannot give up gaining privileges: {error}"));
+    }
     let working_dir = spec
         .working_dir
         .as_deref()
@@ -166,27 +171,22 @@ fn become_command(spec: &RunSpec, argv: &[String]) -> Failure {
     explain(program, &error)
 }
 
+/// Exit code and reason are what containerd gives: 126 and 127 are left to shells, so that a command that was never
+/// started can be told from one that ran and did not find another.
 fn explain(program: &str, error: &io::Error) -> Failure {
-    let (exit_code, message) = match error.kind() {
-        io::ErrorKind::NotFound if program.contains('/') && Path::new(program).exists() => (
-            127,
-            format!(
-                "command {program:?}: the interpreter that it names (its #! line or loader) does not exist"
-            ),
+    Failure::start(match error.kind() {
+        io::ErrorKind::NotFound if program.contains('/') && Path::new(program).exists() => format!(
+            "command {program:?}: the interpreter that it names (its #! line or loader) does not exist"
         ),
         io::ErrorKind::NotFound if program.contains('/') => {
-            (127, format!("command {program:?}: no such file"))
+            format!("command {program:?}: no such file on this machine; the image is not used here")
         }
-        io::ErrorKind::NotFound => (127, format!("command {program:?}: not found in PATH")),
-        io::ErrorKind::PermissionDenied => (
-            126,
-            format!("command {program:?}: not executable (permission denied)"),
-        ),
-        _ => (126, format!("command {program:?}: {error}")),
-    };
-    Failure {
-        exit_code,
-        reason: "ContainerCannotRun".into(),
-        message,
-    }
+        io::ErrorKind::NotFound => {
+            format!("command {program:?}: not found in PATH; the image is not used here")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("command {program:?}: not executable (permission denied)")
+        }
+        _ => format!("command {program:?}: {error}"),
+    })
 }

@@ -5,9 +5,11 @@
 //!    |               |  (no hook: at once)               |                        |
 //!    '---------------'------- the command ends ----------'------------------------'--> leftovers killed, pipe drained
 //! ```
-//! A stop with no grace goes to KILLING from anywhere.
+//! A stop with no grace goes to KILLING from anywhere. SIGTERM goes to the command alone, SIGKILL to everything.
 
 mod hooks;
+mod output;
+mod stop;
 mod verdict;
 
 use std::{
@@ -24,7 +26,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         prctl,
-        signal::{SigSet, Signal, kill, killpg},
+        signal::{SigSet, Signal},
         signalfd::{SfdFlags, SignalFd},
         stat::Mode,
         wait::WaitStatus,
@@ -35,17 +37,12 @@ use nix::{
 use super::{STAGE, TARGET, children, stage::Failure};
 use crate::backend::process::{
     log::writer::LogWriter,
-    spec::{self, Exit, RunSpec, Started, Stop},
+    spec::{self, Exit, RunSpec, Started},
 };
 
 /// Read from the pipe at once, in bytes: what a pipe holds.
 const BATCH: usize = 64 << 10;
-/// What SIGTERM gets at least when preStop has used up the grace period (as the kubelet).
-const LAST_GRACE: Duration = Duration::from_secs(2);
-/// How long leftover processes may take to die after SIGKILL; one in a dead file system never does.
-const REAP_PATIENCE: Duration = Duration::from_secs(10);
-/// Batches read after the end at most: a process outside may hold the pipe and write for ever.
-const DRAIN_BATCHES: usize = 1024;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Running,
@@ -109,6 +106,11 @@ impl Watch {
         if !spec.mounts.is_empty() {
             fs::create_dir_all(dir.join("root"))?;
         }
+        if let Some(message) = &spec.termination {
+            message.create(dir)?;
+        }
+        // A run without the control file was never begun, also after a power cut: see `run::was_begun`.
+        File::open(dir)?.sync_all()?;
         let (output, writer) = io::pipe()?;
         let (report, reporter) = io::pipe()?;
         let mut command = stage(dir, "exec");
@@ -211,51 +213,6 @@ impl Watch {
         }
     }
 
-    fn take_stop(&mut self) {
-        match spec::read_record::<Stop>(&self.dir, spec::STOP) {
-            Ok(Some(stop)) => self.stop(stop.grace_seconds),
-            Ok(None) => {}
-            // Someone wanted an end and how is not known.
-            Err(_) => self.stop(self.spec.grace_seconds),
-        }
-    }
-
-    /// One batch; true when there may be more.
-    fn take_output(&mut self) -> bool {
-        let Some(output) = &mut self.output else {
-            return false;
-        };
-        match output.read(&mut self.buffer) {
-            Ok(0) => {
-                self.output = None;
-                false
-            }
-            Ok(read) => {
-                self.log.write(&self.buffer[..read], SystemTime::now());
-                true
-            }
-            Err(error) => error.kind() == io::ErrorKind::Interrupted,
-        }
-    }
-
-    /// The report pipe is written in one go, or closed by the command's start.
-    fn take_report(&mut self) {
-        let Some(mut report) = self.report.take() else {
-            return;
-        };
-        let mut text = Vec::new();
-        let read = report.read_to_end(&mut text);
-        if read.is_ok() && text.is_empty() {
-            self.begun();
-        } else {
-            self.failure = Some(serde_json::from_slice(&text).unwrap_or(Failure {
-                exit_code: 128,
-                reason: "StartError".into(),
-                message: "the command could not be started".into(),
-            }));
-        }
-    }
-
     fn begun(&mut self) {
         let started_at = SystemTime::now();
         self.started_at = Some(started_at);
@@ -275,61 +232,6 @@ impl Watch {
         }
     }
 
-    fn stop(&mut self, grace_seconds: u64) {
-        self.stopped = true;
-        self.end(grace_seconds);
-    }
-
-    fn end(&mut self, grace_seconds: u64) {
-        let until = Instant::now() + Duration::from_secs(grace_seconds.min(u64::from(u32::MAX)));
-        if grace_seconds == 0 {
-            return self.kill();
-        }
-        match &mut self.phase {
-            Phase::Running if self.spec.pre_stop.is_some() && self.started_at.is_some() => {
-                self.phase = Phase::PreStop { until };
-                self.start_hook(Hook::PreStop);
-            }
-            Phase::Running => self.terminate(until),
-            Phase::PreStop { until: set } | Phase::Terminating { until: set } => *set = until.min(*set),
-            Phase::Killing => {}
-        }
-    }
-
-    fn terminate(&mut self, until: Instant) {
-        self.phase = Phase::Terminating { until };
-        self.signal(Signal::SIGTERM);
-    }
-
-    fn terminate_after_hook(&mut self, until: Instant) {
-        self.terminate(until.max(Instant::now() + LAST_GRACE));
-    }
-
-    fn kill(&mut self) {
-        self.phase = Phase::Killing;
-        self.signal(Signal::SIGKILL);
-    }
-
-    /// To the command's process group; before it has one, to the process. The command is not reaped yet, so the
-    /// number is still its own.
-    fn signal(&self, signal: Signal) {
-        if self.ended.is_none() && killpg(self.main, signal).is_err() {
-            let _ = kill(self.main, signal);
-        }
-    }
-
-    fn timers(&mut self) {
-        let now = Instant::now();
-        match self.phase {
-            Phase::PreStop { until } if until <= now => self.terminate_after_hook(until),
-            Phase::Terminating { until } if until <= now => {
-                self.overdue = true;
-                self.kill();
-            }
-            _ => {}
-        }
-    }
-
     fn reap(&mut self) {
         while let Some((pid, status)) = children::reap() {
             if pid == self.main {
@@ -337,29 +239,6 @@ impl Watch {
             } else if let Some((_, hook)) = self.hook.take_if(|(own, _)| *own == pid) {
                 let failed = self.hook_failure(status);
                 self.hook_ended(hook, failed);
-            }
-        }
-    }
-
-    /// True when none is left.
-    fn end_leftovers(&mut self) -> bool {
-        let begun = Instant::now();
-        while children::kill_all() {
-            if begun.elapsed() > REAP_PATIENCE {
-                return false;
-            }
-            while children::reap().is_some() {}
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        true
-    }
-
-    fn drain(&mut self) {
-        for _ in 0..DRAIN_BATCHES {
-            let Some(output) = &self.output else { return };
-            let mut fds = [PollFd::new(output.as_fd(), PollFlags::POLLIN)];
-            if !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) || !self.take_output() {
-                return;
             }
         }
     }

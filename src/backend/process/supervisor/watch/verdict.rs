@@ -5,7 +5,10 @@ use std::fs;
 use nix::sys::{signal::Signal, wait::WaitStatus};
 
 use super::{Phase, Watch};
-use crate::backend::process::spec::Exit;
+use crate::backend::process::{
+    spec::{Exit, LOG},
+    termination,
+};
 
 impl Watch {
     /// The exit record; `clean` says that no process is left.
@@ -39,10 +42,11 @@ impl Watch {
         if self.overdue {
             exit.message = "still there when the grace period after SIGTERM was over: killed".into();
         }
-        if let Some((reason, message)) = self.fault {
-            exit.reason = reason.into();
-            exit.message = message;
+        if let Some((reason, message)) = &self.fault {
+            exit.reason = (*reason).to_owned();
+            exit.message.clone_from(message);
         }
+        self.add_termination_message(&mut exit);
         if !clean {
             exit.message = format!("{} (some of its processes could not be killed)", exit.message)
                 .trim_start()
@@ -53,6 +57,26 @@ impl Watch {
         exit.log_end = self.log.end();
         exit.log_lost = self.log.lost();
         exit
+    }
+}
+
+impl Watch {
+    /// What the container says of its own end follows what we say, as in the kubelet.
+    fn add_termination_message(&self, exit: &mut Exit) {
+        let Some(message) = self.spec.termination.as_ref().filter(|_| exit.started) else {
+            return;
+        };
+        let mut said = message.read(&self.dir);
+        if said.is_empty() && message.or_log && exit.exit_code != 0 {
+            said = termination::last_words(&self.dir.join(LOG));
+        }
+        if said.is_empty() {
+            return;
+        }
+        if !exit.message.is_empty() {
+            exit.message.push_str(": ");
+        }
+        exit.message.push_str(&said);
     }
 }
 

@@ -1,7 +1,8 @@
 //! The state directory: who owns it, and what is kept of each pod.
 //!
 //! ```text
-//! <state>/lock                 held while a plugin uses the directory
+//! <state>/lock                 held while a plugin uses the directory; says which process
+//! <state>/jobs-epoch           lost with the records: a hub then knows
 //! <state>/pods/<uid>/pod.json  the pod was taken (written last of what a create writes)
 //!                   /payload.json   as it came
 //!                   /delete.json    its end was asked for
@@ -10,9 +11,14 @@
 //!                   /containers/<name>/<epoch>/   one run (see `spec`)
 //! <state>/gone/<uid>           being removed
 //! ```
+//! Knows files and what must be durable when; knows nothing of what a pod is made of. Learn [`Store`].
+
+mod epoch;
+mod layout;
+mod owner;
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -21,6 +27,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::layout::{container_dir, discard, run_dir, runs, scratch_dir, volumes_dir};
 use super::{
     plan::VolumePlan,
     spec::{read_record, write_record},
@@ -31,6 +38,8 @@ use crate::{interlink::is_uid, wire::PodRef};
 const POD: &str = "pod.json";
 const PAYLOAD: &str = "payload.json";
 const DELETE: &str = "delete.json";
+/// Written to see whether it can be.
+const CHECK: &str = "check.json";
 
 /// Version of the records; another one is not read.
 const VERSION: u32 = 1;
@@ -64,6 +73,7 @@ pub(crate) struct Found {
 #[derive(Debug)]
 pub(crate) struct Store {
     root: PathBuf,
+    epoch: u64,
     _lock: File,
 }
 
@@ -73,29 +83,30 @@ impl Store {
         volumes::private_dir(root)?;
         // Runs are told absolute paths: their working directory is another one.
         let root = root.canonicalize()?;
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(root.join("lock"))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::ResourceBusy,
-                    "another plugin uses it; give each plugin a state directory of its own",
-                ));
-            }
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
+        let lock = owner::take(&root.join("lock"))?;
+        let epoch = epoch::of(&root)?;
         volumes::private_dir(&root.join("pods"))?;
         volumes::private_dir(&root.join("gone"))?;
-        let store = Self { root, _lock: lock };
+        let store = Self {
+            root,
+            epoch,
+            _lock: lock,
+        };
         for left in fs::read_dir(store.root.join("gone"))?.flatten() {
             discard(&left.path());
         }
         Ok(store)
+    }
+
+    /// A number that is the same as long as the records are: see `Register.jobs_epoch`.
+    pub(crate) fn jobs_epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Tries what a create needs: that records can be written, durably.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        fs::metadata(self.pods_dir())?;
+        write_record(&self.root, CHECK, &SystemTime::now())
     }
 
     /// Where the directories of all pods are.
@@ -187,40 +198,6 @@ impl Store {
     }
 }
 
-/// Where the volumes of a pod are.
-pub(crate) fn volumes_dir(pod_dir: &Path) -> PathBuf {
-    pod_dir.join("volumes")
-}
-
-/// Where a container works that does not say where.
-pub(crate) fn scratch_dir(pod_dir: &Path, container: &str) -> PathBuf {
-    pod_dir.join("scratch").join(container)
-}
-
-/// Where the runs of a container are.
-pub(crate) fn container_dir(pod_dir: &Path, container: &str) -> PathBuf {
-    pod_dir.join("containers").join(container)
-}
-
-/// Where one run is.
-pub(crate) fn run_dir(pod_dir: &Path, container: &str, epoch: u64) -> PathBuf {
-    container_dir(pod_dir, container).join(epoch.to_string())
-}
-
-/// How many runs of a container were begun.
-pub(crate) fn runs(pod_dir: &Path, container: &str) -> io::Result<u64> {
-    let entries = match fs::read_dir(container_dir(pod_dir, container)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        entries => entries?,
-    };
-    let mut highest = 0;
-    for entry in entries {
-        let epoch = entry?.file_name().to_str().and_then(|name| name.parse().ok());
-        highest = highest.max(epoch.unwrap_or(0));
-    }
-    Ok(highest)
-}
-
 fn read(dir: &Path, uid: &str) -> io::Result<Option<Found>> {
     let Some(record) = read_record::<PodRecord>(dir, POD)? else {
         return Ok(None);
@@ -239,72 +216,5 @@ fn read(dir: &Path, uid: &str) -> io::Result<Option<Found>> {
     }))
 }
 
-/// Deletes a directory as far as possible.
-pub(crate) fn discard(dir: &Path) {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(dir = %dir.display(), %error, "a removed pod's files could not all be deleted");
-        }
-        _ => {}
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    const UID: &str = "3f0c9d0e-8f0b-4c53-9e1b-5d2f9a4b7c11";
-
-    #[test]
-    fn two_plugins_do_not_share_a_state_directory() {
-        let dir = tempfile::tempdir().unwrap();
-        let first = Store::open(dir.path()).unwrap();
-        let error = Store::open(dir.path()).unwrap_err();
-        assert!(error.to_string().contains("another plugin"), "{error}");
-        drop(first);
-        Store::open(dir.path()).unwrap();
-    }
-
-    #[test]
-    fn a_pod_is_found_again_until_it_is_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        store.put(&PodRef::new(UID, "ns", "name"), b"{}", &[]).unwrap();
-        store
-            .put_delete(
-                UID,
-                DeleteRecord {
-                    grace_seconds: Some(3),
-                },
-            )
-            .unwrap();
-        let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(store.pod_dir(UID)), 0o700);
-        assert_eq!(mode(store.pod_dir(UID).join(PAYLOAD)), 0o600);
-        let found = store.load().unwrap();
-        assert_eq!(
-            (
-                found.len(),
-                found[0].pod.name.as_str(),
-                found[0].payload.as_slice()
-            ),
-            (1, "name", &b"{}"[..])
-        );
-        assert_eq!(found[0].delete.unwrap().grace_seconds, Some(3));
-        store.remove(UID).unwrap();
-        assert!(store.load().unwrap().is_empty());
-        assert!(!store.root.join("gone").join(UID).exists());
-    }
-
-    #[test]
-    fn what_a_create_left_unfinished_is_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        fs::create_dir_all(store.pod_dir(UID).join("volumes/v")).unwrap();
-        assert!(store.load().unwrap().is_empty());
-        assert!(!store.pod_dir(UID).exists());
-    }
-}
+mod tests;

@@ -1,9 +1,7 @@
 //! How containers stand when their pod ends before they did.
 
-use super::{
-    machine::{Phase, Slot},
-    spec::Exit,
-};
+use super::{Phase, Slot};
+use crate::backend::process::spec::Exit;
 
 /// Why a pod ends.
 #[derive(Debug, Clone, PartialEq, Eq)]

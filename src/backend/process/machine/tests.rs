@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used)]
+use std::time::SystemTime;
+
 use super::*;
 
 fn machine(policy: RestartPolicy, kinds: &[(&str, Kind)]) -> Machine {

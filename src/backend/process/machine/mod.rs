@@ -11,117 +11,28 @@
 //! Init containers start one after the other, each when the former has ended with 0; a native sidecar lets the next
 //! one go as soon as it runs. Then all main containers. When the pod ends, main containers are stopped together and
 //! then the sidecars, the last one first.
+//!
+//! Knows runs by what they report; knows nothing of processes, files or the wire. Learn [`Machine`] and [`Slot`].
 
-use std::time::{Duration, Instant, SystemTime};
+mod ending;
+mod restart;
+mod slot;
+mod stopping;
 
-pub(crate) use super::ending::Ending;
-use super::{
-    ending::{late, put_to_rest},
-    restart::{Backoff, restarts},
-    spec::{Exit, RunState},
+use std::time::{Duration, Instant};
+
+#[cfg(test)]
+pub(crate) use self::restart::BACKOFF_FIRST;
+pub(crate) use self::{
+    ending::Ending,
+    slot::{Kind, Phase, Slot},
 };
+use self::{ending::late, restart::restarts};
+use super::spec::{Exit, RunState};
 use crate::interlink::RestartPolicy;
-
-/// Sidecars get at least this long when the main containers have used up the grace period, as in the kubelet.
-const SIDECAR_GRACE: Duration = Duration::from_secs(2);
 
 /// A longer grace is as good as this one: a week.
 const MAX_GRACE: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// What a container is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Runs to its end before the next one.
-    Init,
-    /// An init container with `restartPolicy: Always`: runs beside the others until they have ended.
-    Sidecar,
-    /// One of `spec.containers`.
-    Main,
-}
-
-/// Where a container stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Its turn has not come.
-    Waiting,
-    /// A run was begun.
-    Starting,
-    /// The command runs, and its postStart hook has returned.
-    Running {
-        /// When the command was started.
-        started_at: SystemTime,
-    },
-    /// The last run has ended; the next one follows.
-    Backoff {
-        /// When the next one starts.
-        until: Instant,
-        /// How long this delay is in all.
-        delay: Duration,
-    },
-    /// It will not run again.
-    Ended(Exit),
-}
-
-/// One container of the pod.
-#[derive(Debug, Clone)]
-pub(crate) struct Slot {
-    /// Name in the pod spec.
-    pub(crate) name: String,
-    /// What it is for.
-    pub(crate) kind: Kind,
-    /// Where it stands.
-    pub(crate) phase: Phase,
-    /// How many runs were begun: the epoch of the present or last one.
-    pub(crate) runs: u64,
-    /// How the run before the present one ended; in backoff, the last one.
-    pub(crate) last: Option<Exit>,
-    backoff: Backoff,
-    /// It ran at some time.
-    has_run: bool,
-    /// By when it was told to have stopped.
-    stopped: Option<Instant>,
-}
-
-impl Slot {
-    /// A container that has not run.
-    pub(crate) fn new(name: &str, kind: Kind) -> Self {
-        Self {
-            name: name.to_owned(),
-            kind,
-            phase: Phase::Waiting,
-            runs: 0,
-            last: None,
-            backoff: Backoff::default(),
-            has_run: false,
-            stopped: None,
-        }
-    }
-
-    /// A container whose runs were found on disk: `runs` were begun, and `last` is the end of the one before the
-    /// present one. The present one is then told by [`Machine::observe`].
-    pub(crate) fn resume(name: &str, kind: Kind, runs: u64, last: Option<Exit>) -> Self {
-        let mut slot = Self::new(name, kind);
-        if runs > 0 {
-            slot.phase = Phase::Starting;
-            slot.runs = runs;
-            slot.has_run = last.as_ref().is_some_and(|exit| exit.started);
-            slot.last = last;
-            for _ in 1..runs.min(10) {
-                slot.backoff.after(Duration::ZERO);
-            }
-        }
-        slot
-    }
-
-    fn is_live(&self) -> bool {
-        matches!(self.phase, Phase::Starting | Phase::Running { .. })
-    }
-
-    /// It will not run again.
-    pub(crate) fn is_ended(&self) -> bool {
-        matches!(self.phase, Phase::Ended(_))
-    }
-}
 
 /// What is to be done; an index says to which container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -294,41 +205,6 @@ impl Machine {
         actions
     }
 
-    fn wind_down(&mut self, why: &Ending, by: Instant, now: Instant) -> Vec<Action> {
-        let mut actions = Vec::new();
-        for (index, slot) in self.slots.iter_mut().enumerate() {
-            if !slot.is_live() {
-                put_to_rest(slot, why);
-            } else if slot.kind != Kind::Sidecar {
-                actions.extend(stop(slot, index, by, by.saturating_duration_since(now)));
-            }
-        }
-        let others_ended = self
-            .slots
-            .iter()
-            .all(|slot| slot.kind == Kind::Sidecar || slot.is_ended());
-        let last = self
-            .slots
-            .iter_mut()
-            .enumerate()
-            .rev()
-            .find(|(_, slot)| slot.is_live());
-        if let (true, Some((index, slot))) = (others_ended, last) {
-            let floor = if self.at_once {
-                Duration::ZERO
-            } else {
-                SIDECAR_GRACE
-            };
-            actions.extend(stop(
-                slot,
-                index,
-                by,
-                by.saturating_duration_since(now).max(floor),
-            ));
-        }
-        actions
-    }
-
     /// When [`Machine::actions`] has something to do though nothing was observed.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
         if self.ending.is_some() {
@@ -363,19 +239,5 @@ impl Machine {
     }
 }
 
-/// Tells a run to stop, unless it was told so already with no later an end.
-fn stop(slot: &mut Slot, index: usize, by: Instant, left: Duration) -> Option<Action> {
-    if slot.stopped.is_some_and(|told| told <= by) {
-        return None;
-    }
-    slot.stopped = Some(by);
-    let grace_seconds = left.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX);
-    Some(Action::Stop {
-        slot: index,
-        grace_seconds,
-    })
-}
-
 #[cfg(test)]
-#[path = "machine_tests.rs"]
 mod tests;
