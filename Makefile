@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test vk lint bench schema-accept vectors
+.PHONY: help run test lint bench schema-accept vectors
 
 CARGO ?= cargo
 BUF := target/tools/npm/node_modules/.bin/buf
@@ -16,10 +16,6 @@ run: ## Hub, plugin and a sample pod, over a real link on loopback; ends by itse
 
 test: ## All tests, the Python stub plugin included; prints the counts
 	tools/run-tests
-
-vk: ## The real virtual kubelet and API server on loopback; its needs: tests/vk/README.md
-	$(CARGO) build
-	VIRTUAL_KUBELET="$(VIRTUAL_KUBELET)" tests/vk/run
 
 lint: $(BUF) ## Formatting, clippy, the pure core alone, docs, contract, layers
 	$(CARGO) fmt --all -- --check
