@@ -18,16 +18,16 @@ mod logs;
 mod many;
 #[path = "hub/places.rs"]
 mod places;
+#[path = "hub/pull.rs"]
+mod pull;
+#[path = "hub/puller.rs"]
+mod puller;
 #[path = "hub/reads.rs"]
 mod reads;
 #[path = "hub/relay.rs"]
 mod relay;
 #[path = "hub/retries.rs"]
 mod retries;
-#[path = "hub/pull.rs"]
-mod pull;
-#[path = "hub/puller.rs"]
-mod puller;
 #[path = "hub/states.rs"]
 mod states;
 #[path = "hub/takeovers.rs"]

@@ -43,7 +43,7 @@ impl Hub {
         let flight = match entered {
             Entered::Running(flight) => flight,
             Entered::New(flight) => {
-                let first = owner.is_ok() && self.show_delete_asked(&uid, Some(SystemTime::now()));
+                let first = owner.is_ok() && self.delete_asked(&uid, Some(SystemTime::now()));
                 let (hub, task) = (self.clone(), flight.clone());
                 tokio::spawn(async move {
                     let mut guard = Landing {
@@ -210,7 +210,7 @@ impl Drop for Landing<'_> {
         let result = self.result.take().unwrap_or_else(lost);
         self.hub.calls.leave_delete(self.uid, result.is_err());
         if self.first && result.is_err() {
-            self.hub.show_delete_asked(self.uid, None);
+            self.hub.delete_asked(self.uid, None);
         }
         self.flight.finish(result);
         self.hub.calls.pending_added.notify_waiters();

@@ -1,7 +1,7 @@
 //! Every change of what the hub keeps of pods and deletes, and nothing else makes one: a pod is placed, its create is
 //! answered or given up, a state is applied, a delete is kept or confirmed, pods are forgotten.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::SystemTime};
 
 use tokio::time::Instant;
 
@@ -62,6 +62,15 @@ impl Hub {
     /// The plugin says that a pod is deleted and gone.
     pub(crate) fn pod_gone(&self, uid: &str) {
         self.remove_if(uid, |pods| pods.get(uid).is_some_and(|entry| entry.deleting));
+    }
+
+    /// A delete was asked for, or (none) was refused. False when that is no news.
+    pub(crate) fn delete_asked(&self, uid: &str, at: Option<SystemTime>) -> bool {
+        let news = self.change_pods(|pods| pods.ask_delete(uid, at));
+        if news {
+            self.publish_pod(uid, Change::Modified);
+        }
+        news
     }
 
     /// Keeps a delete for an absent plugin; in memory, which is said once.

@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Hub, pods::Entry, registry::Plugin, watch::Change};
+use super::{Hub, pods::Entry, registry::Plugin};
 use crate::{
     interlink::{ContainerStatus, Phase, PingResponse, format_time, phase},
     wire::{ContainerState, Timestamp, container_state::State},
@@ -98,15 +98,6 @@ impl Hub {
     pub(crate) fn plugin_view(&self, name: &str) -> Option<PluginView> {
         let pods = self.read_pods(|pods| pods.active(name));
         self.registry.with(name, |plugin| plugin_view(name, plugin, pods))
-    }
-
-    /// Shows a delete as asked for, or (none) as refused. False when that is no news.
-    pub(crate) fn show_delete_asked(&self, uid: &str, at: Option<SystemTime>) -> bool {
-        let news = self.change_pods(|pods| pods.ask_delete(uid, at));
-        if news {
-            self.publish_pod(uid, Change::Modified);
-        }
-        news
     }
 
     /// One pod.

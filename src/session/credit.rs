@@ -86,7 +86,7 @@ impl RecvWindow {
         Self {
             outstanding: limit.saturating_add(limits::LOG_PULL_CHUNKS * limits::CHUNK_OVERHEAD),
             window: u64::MAX,
-            ..Self::new(0)
+            ..Self::new(0, 0)
         }
     }
 

@@ -148,8 +148,8 @@ impl HubSettings {
         if let Some(address) = open.filter(|_| self.token_file.value.is_none() && !self.insecure.value) {
             return Err(Failure::Config(format!(
                 "refusing to listen on {address} without a token: everyone who reaches it could run pods and read their \
-                 logs and secrets. Give --token-file FILE (`openssl rand -hex 32 > FILE`), listen on 127.0.0.1, or, if \
-                 the network itself is trusted, add --insecure"
+                 logs and secrets. Give --token-file FILE (`openssl rand -hex 32 | tr -d '\\n' > FILE`: the virtual \
+                 kubelet fails on a line end), listen on 127.0.0.1, or, if the network itself is trusted, add --insecure"
             )));
         }
         let hold = self.create_hold.value;

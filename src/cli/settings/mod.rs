@@ -165,7 +165,7 @@ pub(crate) fn read_token(setting: &Setting<Option<PathBuf>>) -> Result<Option<St
     let token = text.trim();
     if token.is_empty() {
         return Err(Failure::Config(format!(
-            "{}: is empty; write a token into it, e.g. `openssl rand -hex 32`",
+            "{}: is empty; write a token into it, e.g. `openssl rand -hex 32 | tr -d '\\n'`",
             place()
         )));
     }

@@ -109,6 +109,11 @@ fn off_loopback_needs_a_token_or_insecure() {
         error.contains("0.0.0.0:3000") && error.contains("--token-file") && error.contains("--insecure"),
         "{error}"
     );
+    // A line end in the token file, and the virtual kubelet cannot make one call.
+    assert!(
+        error.contains("openssl rand -hex 32 | tr -d '\\n' > FILE"),
+        "{error}"
+    );
     assert!(resolve(&["0.0.0.0:3000"], true).is_ok());
     assert!(resolve(&["unix:///run/t.sock", "[::1]:3000", "localhost:0"], false).is_ok());
     assert!(resolve(&[":3000"], false).is_err());
