@@ -6,6 +6,7 @@ use towline::{
 };
 
 use super::client::{Served, create_body, served_with_token};
+use super::edge::CALLS;
 
 #[tokio::test]
 async fn without_the_token_only_the_probes_answer() {

@@ -8,7 +8,7 @@ use towline::{
 
 use super::client::{Served, UID, logs_body, pod, served};
 
-const CALLS: [&str; 6] = [
+pub(crate) const CALLS: [&str; 6] = [
     "/create",
     "/delete",
     "/status",

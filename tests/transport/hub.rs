@@ -75,7 +75,7 @@ async fn a_hub_serves_https_and_a_link_over_wss_on_one_port() {
     let hub = Hub::new(HubConfig::default()).unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let routes = router(hub.clone(), HttpConfig::default(), Surface::ALL);
-    let serving = tokio::spawn(serve(listener, routes, async {
+    let serving = tokio::spawn(serve(listener, routes, 16, async {
         let _ = stopped.await;
     }));
 
