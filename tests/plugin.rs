@@ -255,7 +255,7 @@ async fn a_plugin_registers_with_what_it_is_and_serves_calls() {
         (register.plugin.as_str(), register.role()),
         ("site", Role::Plugin)
     );
-    assert_eq!(register.features, ["flow_control", "events"]);
+    assert_eq!(register.features, ["flow_control", "events", "zstd"]);
     assert_eq!(register.node_status, Some(NodeStatus::ready("1", "1Gi", "5")));
     let outbox = register.outbox.unwrap();
     assert!(outbox.epoch != 0 && outbox.next_seq == 1 && outbox.oldest_seq == 1);
@@ -436,7 +436,7 @@ async fn a_handler_without_events_is_polled() {
         ..Pods::default()
     });
     let accepted = play.registered().await;
-    assert_eq!(accepted.register.features, ["flow_control"]);
+    assert_eq!(accepted.register.features, ["flow_control", "zstd"]);
     assert_eq!(accepted.register.outbox, None);
 }
 

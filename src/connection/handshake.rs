@@ -236,7 +236,11 @@ impl<T: Transport> Half<T> {
     /// Closes as well as it goes.
     async fn close(&mut self, code: CloseCode, reason: &str) {
         debug_assert!(self.session.state() == State::Closed || code == CloseCode::NORMAL);
-        let reason: String = reason.chars().take(crate::limits::MAX_CLOSE_REASON / 4).collect();
+        let mut end = reason.len().min(crate::limits::MAX_CLOSE_REASON);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        let reason = reason[..end].to_owned();
         let close = async {
             self.write().await?;
             poll_fn(|cx| self.transport.poll_ready(cx)).await?;

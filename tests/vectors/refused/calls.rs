@@ -53,6 +53,13 @@ pub(super) fn cases() -> Vec<Case> {
         before: opened(&["flow_control", "events", "zstd"]),
         ..Case::at_hub(name, about, message)
     };
+    let long_data = || {
+        let data = Data {
+            data: vec![b'x'; CHUNK].into(),
+            end: false,
+        };
+        packet([(2, Body::Data(data))])
+    };
     let opens = || (Side::Hub, packet([(2, logs())]));
     let chunks = |count: usize| (0..count).map(|n| (Side::Plugin, long_chunk((n * CHUNK) as u64, CHUNK)));
     let upload = packet([(
@@ -68,15 +75,6 @@ pub(super) fn cases() -> Vec<Case> {
             ..Request::default()
         }),
     )]);
-    let data = |stream| {
-        packet([(
-            stream,
-            Body::Data(Data {
-                data: Bytes::from_static(b"body"),
-                end: true,
-            }),
-        )])
-    };
     let one_call = Register {
         limits: Some(Limits {
             max_calls: 1,
@@ -133,11 +131,11 @@ pub(super) fn cases() -> Vec<Case> {
         .tells(2, violation())
         .writes(2, cancel()),
         Case::at_plugin(
-            "data_without_credit",
-            "A Request starts with no credit in either direction. The program is told to stop.",
-            data(2),
+            "data_over_the_credit",
+            "A Request starts with 131,072 of credit each way; two largest chunks cost 131,200. The program is told to stop.",
+            long_data(),
         )
-        .after([(Side::Hub, upload)])
+        .after([(Side::Hub, upload), (Side::Hub, long_data())])
         .tells(2, cancel())
         .writes(2, violation()),
         Case::at_hub(

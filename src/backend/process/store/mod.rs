@@ -22,6 +22,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::SystemTime,
 };
 
@@ -74,6 +75,8 @@ pub(crate) struct Found {
 pub(crate) struct Store {
     root: PathBuf,
     epoch: u64,
+    /// One check at a time: they write one file.
+    checking: Mutex<()>,
     _lock: File,
 }
 
@@ -90,6 +93,7 @@ impl Store {
         let store = Self {
             root,
             epoch,
+            checking: Mutex::default(),
             _lock: lock,
         };
         for left in fs::read_dir(store.root.join("gone"))?.flatten() {
@@ -105,6 +109,7 @@ impl Store {
 
     /// Tries what a create needs: that records can be written, durably.
     pub(crate) fn check(&self) -> io::Result<()> {
+        let _checking = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
         fs::metadata(self.pods_dir())?;
         write_record(&self.root, CHECK, &SystemTime::now())
     }

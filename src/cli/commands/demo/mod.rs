@@ -3,7 +3,7 @@
 mod scene;
 mod show;
 
-use std::{io::ErrorKind, net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -24,8 +24,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     let stop = stop::on_signals()?;
-    let address = free_address().await;
-    let scene = Scene::set(&address).await?;
+    let scene = Scene::set(ADDRESS).await?;
     let client = client_of(&scene)?;
     let result = play(&client, &scene, &args, &stop).await;
     let left = scene.clear(&client).await;
@@ -64,19 +63,6 @@ async fn play(
     } else {
         Exit::Failed
     })
-}
-
-/// The usual address if it is free, else any port.
-async fn free_address() -> String {
-    match tokio::net::TcpListener::bind(ADDRESS).await {
-        Ok(_) => ADDRESS.to_owned(),
-        Err(error) => {
-            if error.kind() == ErrorKind::AddrInUse {
-                eprintln!("towline demo: {ADDRESS} is in use, taking another port");
-            }
-            SocketAddr::from(([127, 0, 0, 1], 0)).to_string()
-        }
-    }
 }
 
 /// A client of the demo's own hub: settings of the environment are for another one.

@@ -38,16 +38,26 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// Starts a hub on this address and a plugin that dials it.
+    /// Starts a hub on this address, or on any port when it cannot have that, and a plugin that dials it.
     pub(super) async fn set(address: &str) -> anyhow::Result<Self> {
         // The environment's settings are for other hubs and plugins.
         let nothing = |_: &str| None;
         let sources = Sources::only(&nothing);
-        let hub_args = HubArgs {
-            listen: vec![address.to_owned()],
-            ..HubArgs::default()
+        let start = async |address: &str| {
+            let hub_args = HubArgs {
+                listen: vec![address.to_owned()],
+                ..HubArgs::default()
+            };
+            RunningHub::start(&HubSettings::resolve(&hub_args, &sources)?).await
         };
-        let running = RunningHub::start(&HubSettings::resolve(&hub_args, &sources)?).await?;
+        // Tried, not asked for beforehand: another process may take it in between.
+        let running = match start(address).await {
+            Ok(running) => running,
+            Err(error) => {
+                eprintln!("towline demo: {error}; taking another port");
+                start("127.0.0.1:0").await?
+            }
+        };
         let hub = running.listeners[0].0.clone();
         let address = hub.trim_start_matches("http://").to_owned();
         let files = Files::create()?;
