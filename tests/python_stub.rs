@@ -365,6 +365,7 @@ async fn refuses_what_it_cannot_do(site: &Site) {
     let mut two = pod(2, "true")["spec"]["containers"].clone();
     let one = two[0].clone();
     two.as_array_mut().unwrap().push(one.clone());
+    two[1]["name"] = json!("second");
     for (number, containers) in [(2, no_command), (3, two)] {
         let mut bad = pod(number, "true");
         bad["spec"]["containers"] = containers;
