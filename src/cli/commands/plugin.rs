@@ -54,6 +54,7 @@ pub(super) async fn serve(
     };
     config.jobs_epoch = jobs_epoch(&state_dir)
         .with_context(|| format!("cannot keep the jobs epoch in {}", state_dir.display()))?;
+    config.state_dir = Some(state_dir.join("link"));
     config.drain_grace = drain;
     Plugin::new(config, backend)
         .run(stop)
