@@ -7,6 +7,7 @@ mod backoff;
 mod config;
 mod creates;
 mod dial;
+mod durable;
 mod feed;
 mod guard;
 mod handler;

@@ -27,10 +27,11 @@ use super::{
     backoff::Backoff,
     creates::Creates,
     dial::HubDialer,
+    durable,
     feed::Feed,
     guard,
-    journal::{Disk, FileDisk, Journal, Writer, random_epoch},
-    lost::{Lost, printable},
+    journal::{Disk, Journal, random_epoch},
+    lost::{CloseOnDrop, Lost, printable},
     outbox::{Outbox, Resumed},
     serve::Serve,
 };
@@ -141,44 +142,20 @@ impl<H: Handler> Plugin<H> {
         shutdown: CancellationToken,
     ) -> Result<(), ConfigError> {
         self.config.check()?;
-        let writer = self.open_journal().await?;
+        let (journal, writer) = durable::open(self.disk.take(), &mut self.config).await?.unzip();
+        if let Some(journal) = &journal {
+            self.creates.keep_in(journal.clone());
+            self.feed.keep_in(journal.clone());
+        }
+        self.journal = journal;
         // A create goes no further than the run that wrote it down.
         let _end = self.creates.end_on_drop();
-        let feed = Arc::clone(&self.feed);
-        let write = async move {
-            match writer {
-                Some(writer) => writer.run(|| feed.wake()).await,
-                None => std::future::pending().await,
-            }
-        };
+        let write = durable::write(writer, Arc::clone(&self.feed));
         tokio::select! {
             biased;
             never = write => match never {},
             () = self.serve(dialer, shutdown) => Ok(()),
         }
-    }
-
-    /// Takes up what a former process has written down.
-    async fn open_journal(&mut self) -> Result<Option<Writer>, ConfigError> {
-        let disk = match (self.disk.take(), &self.config.state_dir) {
-            (Some(disk), _) => disk,
-            (None, Some(dir)) => Box::new(FileDisk::new(dir)),
-            (None, None) => {
-                tracing::info!("no state directory: a restart of this plugin forgets its events and jobs");
-                if self.config.jobs_epoch == 0 {
-                    self.config.jobs_epoch = random_epoch().get();
-                }
-                return Ok(None);
-            }
-        };
-        let (journal, writer) = Journal::open(disk, self.config.jobs_epoch)
-            .await
-            .map_err(|error| ConfigError::state(&error))?;
-        self.config.jobs_epoch = journal.jobs_epoch();
-        self.creates.keep_in(journal.clone());
-        self.feed.keep_in(journal.clone());
-        self.journal = Some(journal);
-        Ok(Some(writer))
     }
 
     /// Links until the shutdown.
@@ -245,6 +222,7 @@ impl<H: Handler> Plugin<H> {
         };
         let hub_drains = Arc::clone(&serve.draining);
         let connection = registered.start(Arc::new(serve));
+        let _closed = CloseOnDrop(connection.clone());
         self.enter(LinkState::Ready);
         tracing::info!(
             hub = %self.config.hub, plugin = %self.config.name, session = %printable(&session), events,

@@ -132,5 +132,8 @@ async fn a_directory_that_cannot_be_made_is_named() {
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     let error = FileDisk::new(file.join("link")).open().await.unwrap_err();
-    assert!(error.to_string().contains("file/link cannot be used: "), "{error}");
+    assert!(
+        error.to_string().contains("file/link cannot be used: "),
+        "{error}"
+    );
 }

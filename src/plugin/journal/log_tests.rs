@@ -26,10 +26,7 @@ fn event(seq: u64, pod: u8, version: u64) -> Entry {
     let event = PodEvent {
         seq,
         state: Some(state),
-        at: Some(crate::wire::Timestamp {
-            seconds: 7,
-            nanos: 8,
-        }),
+        at: Some(crate::wire::Timestamp { seconds: 7, nanos: 8 }),
         ..PodEvent::default()
     };
     Entry::Event(Kept::new(&event).unwrap())
