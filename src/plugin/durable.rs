@@ -1,6 +1,6 @@
 //! The journal of a run: which one, and who writes it.
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     ConfigError, PluginConfig,
@@ -31,10 +31,10 @@ pub(super) async fn open(
     Ok(Some((journal, writer)))
 }
 
-/// Writes for ever, if there is something to write to.
-pub(super) async fn write(writer: Option<Writer>, feed: Arc<Feed>) -> Infallible {
-    match writer {
-        Some(writer) => writer.run(|| feed.wake()).await,
-        None => std::future::pending().await,
+/// Writes, if there is something to write to; ends never.
+pub(super) async fn write(writer: Option<Writer>, feed: Arc<Feed>) {
+    if let Some(writer) = writer {
+        writer.run(|| feed.wake()).await;
     }
+    std::future::pending().await
 }

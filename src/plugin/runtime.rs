@@ -153,7 +153,7 @@ impl<H: Handler> Plugin<H> {
         let write = durable::write(writer, Arc::clone(&self.feed));
         tokio::select! {
             biased;
-            never = write => match never {},
+            () = write => Ok(()),
             () = self.serve(dialer, shutdown) => Ok(()),
         }
     }

@@ -19,7 +19,7 @@ struct Process {
 impl Process {
     async fn start(medium: &Medium) -> Self {
         let (journal, writer) = Journal::open(Box::new(medium.disk()), 0).await.unwrap();
-        let writer = tokio::spawn(async move { match writer.run(|| {}).await {} });
+        let writer = tokio::spawn(writer.run(|| {}));
         Self { journal, writer }
     }
 }
@@ -278,7 +278,7 @@ async fn jobs_of_another_jobs_epoch_are_forgotten() {
     let medium = Medium::new();
     let open = async |epoch| {
         let (journal, writer) = Journal::open(Box::new(medium.disk()), epoch).await.unwrap();
-        let writer = tokio::spawn(async move { match writer.run(|| {}).await {} });
+        let writer = tokio::spawn(writer.run(|| {}));
         Process { journal, writer }
     };
     let first = open(7).await;

@@ -194,7 +194,9 @@ impl MemoryDisk {
             match self.turn(bytes, whole) {
                 Turn::Done(result) => return result,
                 // The sender lives as long as this disk.
-                Turn::Wait => drop(turn.changed().await),
+                Turn::Wait => {
+                    let _ = turn.changed().await;
+                }
                 Turn::Gone => future::pending().await,
             }
         }

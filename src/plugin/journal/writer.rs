@@ -1,6 +1,6 @@
 //! The one who writes: a batch at a time, and after a failure a fresh log.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use super::{Disk, keep::Shared};
 use crate::limits;
@@ -20,7 +20,7 @@ impl Writer {
     ///
     /// # Cancel safety
     /// Dropping it is like a crash.
-    pub(in crate::plugin) async fn run(mut self, changed: impl Fn()) -> Infallible {
+    pub(in crate::plugin) async fn run(mut self, changed: impl Fn()) {
         let place = self.disk.place();
         let mut delay = limits::JOURNAL_RETRY_MIN;
         let mut failing = false;
