@@ -97,6 +97,21 @@ pub const TERMINAL_KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Terminal pods kept at most.
 pub const TERMINAL_MAX: usize = 10_000;
 
+/// Pods of which the plugin remembers the job. The oldest is forgotten: for it the handler is asked again.
+pub const PLUGIN_JOBS: usize = 10_000;
+/// Pods of which the plugin remembers what it told last. The oldest is forgotten: it may be told twice.
+pub const PLUGIN_TOLD: usize = 10_000;
+/// Journal entries that wait for the disk, in bytes; past it one snapshot of everything is written instead.
+pub const JOURNAL_BATCH: usize = 1 << 20;
+/// A journal grows by this many bytes, or by the size of its snapshot, before it is written afresh.
+pub const JOURNAL_GROWTH: usize = 4 << 20;
+/// First delay before a journal that failed is tried again, doubling up to [`JOURNAL_RETRY_MAX`].
+pub const JOURNAL_RETRY_MIN: Duration = Duration::from_secs(1);
+/// Largest delay before a journal that failed is tried again.
+pub const JOURNAL_RETRY_MAX: Duration = Duration::from_secs(30);
+/// A write of the journal that takes longer makes the plugin not ready until it is done. Creates pay: NOT_READY.
+pub const JOURNAL_STALL: Duration = Duration::from_secs(10);
+
 /// The hub sends a Ping this often.
 pub const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// A Ping that is not followed by any frame for this long ends the link.

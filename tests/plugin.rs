@@ -25,6 +25,9 @@ use towline::{
     wire::*,
 };
 
+#[path = "plugin/journal.rs"]
+mod journal;
+
 /// A handler whose creates wait for a permit, when it has a gate.
 #[derive(Default)]
 struct Pods {
@@ -133,8 +136,8 @@ impl Peer for HubPeer {
 }
 
 /// A running plugin and the hub that the test plays.
-struct Play {
-    pods: Arc<Pods>,
+struct Play<H = Pods> {
+    pods: Arc<H>,
     ends: mpsc::UnboundedReceiver<Memory>,
     times: Arc<Mutex<Vec<Instant>>>,
     peer: HubPeer,
@@ -152,6 +155,13 @@ impl Play {
 
     fn with(pods: Pods, failures: impl IntoIterator<Item = DialFailure>) -> Self {
         let pods = Arc::new(pods);
+        let plugin = Plugin::new(PluginConfig::new("ws://hub", "site"), Arc::clone(&pods));
+        Self::start(pods, plugin, failures)
+    }
+}
+
+impl<H: Handler> Play<H> {
+    fn start(pods: Arc<H>, plugin: Plugin<Arc<H>>, failures: impl IntoIterator<Item = DialFailure>) -> Self {
         let (ends_tx, ends) = mpsc::unbounded_channel();
         let (events_tx, events) = mpsc::unbounded_channel();
         let (nodes_tx, nodes) = mpsc::unbounded_channel();
@@ -161,7 +171,6 @@ impl Play {
             failures: Mutex::new(failures.into_iter().collect()),
             times: Arc::clone(&times),
         };
-        let plugin = Plugin::new(PluginConfig::new("ws://hub", "site"), Arc::clone(&pods));
         let (states, shutdown) = (plugin.states(), CancellationToken::new());
         Self {
             pods,

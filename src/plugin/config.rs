@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
+use super::journal::OpenError;
 use crate::{
     limits,
     transport::{Endpoint, TlsConfig},
@@ -43,8 +44,13 @@ pub struct PluginConfig {
     pub tls: TlsConfig,
     /// Whether packets may be compressed (feature `zstd`).
     pub compression: Compression,
-    /// Changes when the records of pods were lost (see `Register.jobs_epoch`). Random by default: right for a
-    /// handler that keeps its pods in memory. One that keeps them over restarts sets its own.
+    /// Where to write down what a restart must not lose: events that the hub has not acknowledged, and which pods
+    /// were submitted. A directory of this plugin alone, on a local disk; made when it is missing. Without one
+    /// both are kept in memory.
+    pub state_dir: Option<PathBuf>,
+    /// Changes when the records of pods were lost (see `Register.jobs_epoch`). 0, the default: that of `state_dir`, or
+    /// without one a random number. A handler that keeps its own records over restarts sets its own; when it changes,
+    /// the jobs in `state_dir` are forgotten.
     pub jobs_epoch: u64,
     /// First delay between two dials.
     pub reconnect_min: Duration,
@@ -72,7 +78,8 @@ impl PluginConfig {
             token_file: None,
             tls: TlsConfig::default(),
             compression: Compression::Auto,
-            jobs_epoch: super::feed::random_epoch().get(),
+            state_dir: None,
+            jobs_epoch: 0,
             reconnect_min: limits::BACKOFF_MIN,
             reconnect_max: limits::BACKOFF_MAX,
             dial_timeout: Duration::from_secs(15),
@@ -161,6 +168,7 @@ impl fmt::Debug for PluginConfig {
             .field("token_file", &self.token_file)
             .field("tls", &self.tls)
             .field("compression", &self.compression)
+            .field("state_dir", &self.state_dir)
             .field("jobs_epoch", &self.jobs_epoch)
             .field("reconnect_min", &self.reconnect_min)
             .field("reconnect_max", &self.reconnect_max)
@@ -184,6 +192,31 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// What is wrong with the state directory.
+    pub(super) fn state(error: &OpenError) -> Self {
+        let (place, bound) = match error {
+            OpenError::InUse { place, pid } => {
+                let holder = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+                (
+                    place,
+                    format!("a directory of this plugin alone, and {holder} uses it"),
+                )
+            }
+            OpenError::Version { place, found, known } => {
+                let bound = format!(
+                    "a journal of version {known}, and it is of version {found}: use the towline that wrote it, or move \
+                     it away"
+                );
+                (place, bound)
+            }
+            OpenError::Unusable { place, source } => (
+                place,
+                format!("a directory that can be read and written: {source}"),
+            ),
+        };
+        Self::new("state_dir", place, bound)
+    }
+
     fn new(key: &'static str, value: &str, bound: impl Into<String>) -> Self {
         Self {
             key,
@@ -312,6 +345,5 @@ mod tests {
     fn every_process_is_an_instance_of_its_own() {
         let config = || PluginConfig::new("ws://hub", "a");
         assert_ne!(config().instance, config().instance);
-        assert_ne!(config().jobs_epoch, config().jobs_epoch);
     }
 }

@@ -2,17 +2,32 @@
 //!
 //! A submit that was begun must not be left half done because a link broke: the job would be there and nobody
 //! would know it. So each runs in a task of its own, and who asks again for the same pod joins it.
+//!
+//! ```text
+//! unknown -> SUBMITTING (durable) -> handler -> JOB (durable) -> answer
+//!    ^           |    ^                |
+//!    |  refused  |    +-- not known ---+        a create of a pod in SUBMITTING is asked again as `resumed`
+//!    +-----------+--------------------- delete
+//! ```
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use tokio::sync::watch;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
-use super::{Create, Created, Handler, guard::guard};
+use super::{
+    Create, Created, Handler,
+    guard::guard,
+    journal::{Journal, Record, Ticket},
+    remembered::Remembered,
+};
 use crate::{
     code::{Code, reason},
     wire::Status,
@@ -21,8 +36,6 @@ use crate::{
 /// Creates that run at once, joined ones not counted. Calls that were given up leave theirs running, so this is
 /// more than the calls open at once. The caller pays: RESOURCE_EXHAUSTED.
 const MAX_RUNNING: usize = 256;
-/// Pods whose job is remembered; for one that was pushed out the handler is asked again.
-const MAX_REMEMBERED: usize = 10_000;
 /// A create that takes longer than this is given up: it would hold its pod for ever.
 const LIMIT: Duration = Duration::from_secs(3600);
 
@@ -35,16 +48,13 @@ pub(super) struct Creates {
     table: Mutex<Table>,
     tasks: TaskTracker,
     end: CancellationToken,
+    journal: OnceLock<Journal>,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     running: HashMap<String, Running>,
-    /// Pod uid -> its turn and its job.
-    jobs: HashMap<String, (u64, String)>,
-    /// Turn -> pod uid, to push out the oldest.
-    turns: BTreeMap<u64, String>,
-    next_turn: u64,
+    remembered: Remembered,
 }
 
 impl Creates {
@@ -53,7 +63,23 @@ impl Creates {
             table: Mutex::default(),
             tasks: TaskTracker::new(),
             end: CancellationToken::new(),
+            journal: OnceLock::new(),
         }
+    }
+
+    /// Goes on with what the journal says of pods. Before the first create.
+    pub(super) fn keep_in(&self, journal: Journal) {
+        let mut table = self.lock();
+        for (uid, record) in journal.pods() {
+            table.remembered.put(None, &uid, record);
+        }
+        drop(table);
+        let _ = self.journal.set(journal);
+    }
+
+    /// Ends the running creates when it is dropped.
+    pub(super) fn end_on_drop(&self) -> DropGuard {
+        self.end.clone().drop_guard()
     }
 
     /// Creates the pod, or joins the create that runs, or answers with the job that is known.
@@ -62,7 +88,13 @@ impl Creates {
     /// A create that was begun goes on.
     pub(super) async fn create<H: Handler>(self: &Arc<Self>, handler: &Arc<H>, create: Create) -> Outcome {
         let (mut running, joined) = match self.begin(handler, create)? {
-            Begun::Known(created) => return Ok(created),
+            Begun::Known(job_id, ticket) => {
+                self.durable(ticket).await.map_err(job_not_kept)?;
+                return Ok(Created {
+                    job_id,
+                    existed: true,
+                });
+            }
             Begun::Running { running, joined } => (running, joined),
         };
         let outcome = match running.wait_for(Option::is_some).await {
@@ -77,7 +109,7 @@ impl Creates {
         outcome
     }
 
-    fn begin<H: Handler>(self: &Arc<Self>, handler: &Arc<H>, create: Create) -> Result<Begun, Status> {
+    fn begin<H: Handler>(self: &Arc<Self>, handler: &Arc<H>, mut create: Create) -> Result<Begun, Status> {
         let uid = create.pod.uid.clone();
         let mut table = self.lock();
         if let Some(running) = table.running.get(&uid) {
@@ -86,11 +118,13 @@ impl Creates {
                 joined: true,
             });
         }
-        if let Some((_, job_id)) = table.jobs.get(&uid) {
-            return Ok(Begun::Known(Created {
-                job_id: job_id.clone(),
-                existed: true,
-            }));
+        match table.remembered.get(&uid) {
+            Some((Record::Job(job_id), ticket)) => return Ok(Begun::Known(job_id.clone(), ticket)),
+            Some((Record::Submitting, _)) => create.resumed = true,
+            None => {}
+        }
+        if let Some(broken) = self.journal.get().and_then(Journal::broken) {
+            return Err(not_ready(&broken));
         }
         if table.running.len() >= MAX_RUNNING {
             let text = format!("{MAX_RUNNING} creates are under way; try again later");
@@ -98,25 +132,55 @@ impl Creates {
         }
         let (done, running) = watch::channel(None);
         table.running.insert(uid.clone(), running.clone());
+        let ticket = table.remembered.put(self.journal.get(), &uid, Record::Submitting);
         drop(table);
 
         let (creates, handler) = (Arc::clone(self), Arc::clone(handler));
         self.tasks.spawn(async move {
-            let create = guard("create", async move { handler.create(create).await });
             let outcome = tokio::select! {
                 biased;
                 () = creates.end.cancelled() => Err(outcome_unknown("the plugin was stopped during the create")),
-                outcome = tokio::time::timeout(LIMIT, create) => {
-                    outcome.unwrap_or_else(|_| Err(outcome_unknown("the create took more than an hour")))
-                }
+                outcome = creates.run(handler, create, ticket) => outcome,
             };
-            creates.finish(&uid, &outcome);
+            creates.lock().running.remove(&uid);
             let _ = done.send(Some(outcome));
         });
         Ok(Begun::Running {
             running,
             joined: false,
         })
+    }
+
+    /// One create, each step durable before the next.
+    async fn run<H: Handler>(&self, handler: Arc<H>, create: Create, ticket: Ticket) -> Outcome {
+        let (uid, resumed) = (create.pod.uid.clone(), create.resumed);
+        if let Err(broken) = self.durable(ticket).await {
+            self.refused(&uid, resumed);
+            return Err(not_ready(&broken));
+        }
+        let work = guard("create", async move { handler.create(create).await });
+        let outcome = tokio::time::timeout(LIMIT, work)
+            .await
+            .unwrap_or_else(|_| Err(outcome_unknown("the create took more than an hour")));
+        match &outcome {
+            // One without a job yet may have got its name when asked again.
+            Ok(created) if created.job_id.is_empty() => {}
+            Ok(created) => {
+                let job = Record::Job(created.job_id.clone());
+                let ticket = self.lock().remembered.put(self.journal.get(), &uid, job);
+                self.durable(ticket).await.map_err(job_not_kept)?;
+            }
+            Err(status) if nothing_begun(status) => self.refused(&uid, resumed),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    /// Refusals are not remembered. Of an earlier attempt that was left open nothing is known by them.
+    fn refused(&self, uid: &str, resumed: bool) {
+        if !resumed {
+            self.lock().remembered.remove(self.journal.get(), uid);
+        }
     }
 
     /// Waits until no create runs for this pod. Cancel safe.
@@ -128,12 +192,18 @@ impl Creates {
         }
     }
 
-    /// Forgets the job of a pod.
-    pub(super) fn forget(&self, uid: &str) {
-        let mut table = self.lock();
-        if let Some((turn, _)) = table.jobs.remove(uid) {
-            table.turns.remove(&turn);
-        }
+    /// Forgets the job of a pod that was deleted.
+    ///
+    /// # Errors
+    /// UNAVAILABLE when that cannot be written down: the delete is to be repeated.
+    pub(super) async fn forget(&self, uid: &str) -> Result<(), Status> {
+        let forgotten = self.lock().remembered.remove(self.journal.get(), uid);
+        // A repeated delete waits for what the first has recorded.
+        let ticket = forgotten.or_else(|| self.journal.get().map(Journal::recorded));
+        self.durable(ticket.unwrap_or_default()).await.map_err(|broken| {
+            let text = format!("the pod was ended, but that cannot be kept: {broken}");
+            Status::new(Code::Unavailable, reason::NOT_READY, text)
+        })
     }
 
     /// Lets the running creates finish until the deadline, then ends them.
@@ -151,14 +221,10 @@ impl Creates {
         }
     }
 
-    fn finish(&self, uid: &str, outcome: &Outcome) {
-        let mut table = self.lock();
-        table.running.remove(uid);
-        // Refusals are not remembered, and an empty job may have got its name when asked again.
-        if let Ok(created) = outcome
-            && !created.job_id.is_empty()
-        {
-            table.remember(uid, &created.job_id);
+    async fn durable(&self, ticket: Ticket) -> Result<(), Arc<str>> {
+        match self.journal.get() {
+            Some(journal) => journal.durable(ticket).await,
+            None => Ok(()),
         }
     }
 
@@ -169,26 +235,30 @@ impl Creates {
 }
 
 enum Begun {
-    Known(Created),
+    Known(String, Ticket),
     Running { running: Running, joined: bool },
 }
 
-impl Table {
-    fn remember(&mut self, uid: &str, job_id: &str) {
-        let turn = self.next_turn;
-        self.next_turn += 1;
-        if let Some((older, _)) = self.jobs.insert(uid.to_owned(), (turn, job_id.to_owned())) {
-            self.turns.remove(&older);
-        }
-        self.turns.insert(turn, uid.to_owned());
-        if self.turns.len() > MAX_REMEMBERED
-            && let Some((_, oldest)) = self.turns.pop_first()
-        {
-            self.jobs.remove(&oldest);
-        }
-    }
+/// Whether a failed create has surely begun nothing.
+fn nothing_begun(status: &Status) -> bool {
+    let refusal = matches!(
+        status.kind(),
+        Code::InvalidArgument | Code::FailedPrecondition | Code::Unimplemented
+    );
+    status.not_started || refusal
 }
 
 fn outcome_unknown(text: &str) -> Status {
     Status::new(Code::Unknown, reason::SUBMIT_UNKNOWN, text)
+}
+
+/// The hub asks for the state then, which tells the job.
+fn job_not_kept(broken: Arc<str>) -> Status {
+    outcome_unknown(&format!(
+        "the pod was submitted, but its job cannot be kept: {broken}"
+    ))
+}
+
+fn not_ready(broken: &str) -> Status {
+    Status::new(Code::FailedPrecondition, reason::NOT_READY, broken).not_started()
 }

@@ -1,42 +1,64 @@
-//! What the handler pushed and the runtime has not delivered: the outbox and the latest node status.
+//! What the handler pushed and the runtime has not delivered: the outbox and the latest node status. With a journal,
+//! nothing leaves before it is durable.
 
 use std::{
-    num::NonZeroU64,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::SystemTime,
 };
 
 use tokio::sync::Notify;
 
-use super::outbox::Outbox;
-use crate::wire::{NodeStatus, PodEvent, PodEventType, PodState};
+use super::{
+    journal::{Entry, Journal, Kept, Mark, random_epoch},
+    outbox::{Outbox, Resumed},
+};
+use crate::wire::{self, EventAck, NodeStatus, PodEvent, PodEventType, PodState};
 
 /// Shared by [`super::Events`], the runtime and the calls. Holds at most one event a pod.
+///
+/// Its lock is taken before the journal's: what the journal says happened in the order of the outbox.
 #[derive(Debug)]
 pub(super) struct Feed {
-    kept: Mutex<Kept>,
+    waiting: Mutex<Waiting>,
     changed: Notify,
+    journal: OnceLock<Journal>,
 }
 
 #[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) outbox: Outbox,
+struct Waiting {
+    outbox: Outbox,
     /// A node status that was pushed and not sent.
-    pub(super) node: Option<NodeStatus>,
+    node: Option<NodeStatus>,
+    /// The latest that the handler said, sent or not.
+    said: Option<NodeStatus>,
+    /// Why the node was told to be not ready, though the handler may say otherwise.
+    overruled: Option<String>,
 }
 
 impl Feed {
     pub(super) fn new(outbox: Outbox) -> Self {
         Self {
-            kept: Mutex::new(Kept { outbox, node: None }),
+            waiting: Mutex::new(Waiting {
+                outbox,
+                node: None,
+                said: None,
+                overruled: None,
+            }),
             changed: Notify::new(),
+            journal: OnceLock::new(),
         }
     }
 
-    /// Never held over an await.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Kept> {
-        // What is kept is whole after every statement, so a panic elsewhere does not spoil it.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Goes on where the journal's outbox stood. What was pushed before comes after it.
+    pub(super) fn keep_in(&self, journal: Journal) {
+        let mut waiting = self.lock();
+        let kept = Outbox::restore(journal.outbox());
+        let early = std::mem::replace(&mut waiting.outbox, kept).snapshot().events;
+        if self.journal.set(journal).is_ok() {
+            for event in early {
+                self.put(&mut waiting, event);
+            }
+        }
     }
 
     pub(super) fn push(&self, kind: PodEventType, state: PodState) {
@@ -46,16 +68,105 @@ impl Feed {
             at: Some(SystemTime::now().into()),
             ..PodEvent::default()
         };
-        if self.lock().outbox.push(event) {
+        if self.put(&mut self.lock(), event) {
             self.wake();
-        } else {
-            tracing::warn!("an event without a pod uid was dropped");
         }
     }
 
-    pub(super) fn push_node(&self, status: NodeStatus) {
-        self.lock().node = Some(status);
+    /// The next event to send, as the window and the journal allow.
+    pub(super) fn take(&self) -> Option<PodEvent> {
+        let mut waiting = self.lock();
+        let durable = self.durable_seq(&waiting.outbox);
+        waiting.outbox.take(durable)
+    }
+
+    /// For a hub that polls: kept events would only pile up. The new epoch says that some are missing.
+    pub(super) fn discard(&self) {
+        let mut waiting = self.lock();
+        if !waiting.outbox.is_empty() {
+            let epoch = random_epoch();
+            waiting.outbox = Outbox::new(epoch);
+            if let Some(journal) = self.journal.get() {
+                journal.record(Entry::Epoch(epoch));
+            }
+        }
+    }
+
+    pub(super) fn ack(&self, ack: EventAck) {
+        self.acked(&mut self.lock(), |outbox| outbox.ack(ack));
+        // The window may be open again.
         self.wake();
+    }
+
+    /// The connection is lost.
+    pub(super) fn lost(&self) {
+        self.lock().outbox.lost();
+    }
+
+    /// Fits the outbox to what a new hub connection has applied. One that is behind has begun a new epoch.
+    pub(super) fn resume(&self, applied: EventAck, max_unacked: u32) -> Resumed {
+        let mut waiting = self.lock();
+        let resumed = self.acked(&mut waiting, |outbox| outbox.resume(applied, max_unacked));
+        if resumed == Resumed::Behind {
+            let epoch = random_epoch();
+            waiting.outbox.renew(epoch);
+            if let Some(journal) = self.journal.get() {
+                let events = waiting.outbox.snapshot().events;
+                let kept = events.iter().filter_map(Kept::new).map(Entry::Event);
+                journal.record_all(std::iter::once(Entry::Epoch(epoch)).chain(kept));
+            }
+        }
+        resumed
+    }
+
+    /// The number as of which states that are read from now on are true. It is durable, so no other event will
+    /// ever take it.
+    pub(super) fn as_of(&self) -> u64 {
+        let mut waiting = self.lock();
+        let seq = waiting.outbox.seq().min(self.durable_seq(&waiting.outbox));
+        waiting.outbox.shown(seq);
+        seq
+    }
+
+    /// How Register describes the outbox, and whether it is empty.
+    pub(super) fn describe(&self) -> (wire::Outbox, bool) {
+        let waiting = self.lock();
+        (waiting.outbox.describe(), waiting.outbox.is_empty())
+    }
+
+    pub(super) fn push_node(&self, status: NodeStatus) {
+        let mut waiting = self.lock();
+        waiting.said = Some(status.clone());
+        waiting.node = Some(status);
+        drop(waiting);
+        self.wake();
+    }
+
+    /// What is pushed from here on is newer than what Register will say.
+    pub(super) fn ask_node(&self) {
+        self.lock().node = None;
+    }
+
+    /// What Register says of the node, from what the handler answered.
+    pub(super) fn register_node(&self, status: NodeStatus) -> NodeStatus {
+        let mut waiting = self.lock();
+        if waiting.node.is_none() {
+            waiting.said = Some(status.clone());
+        }
+        waiting.overruled = self.broken();
+        overrule(status, waiting.overruled.as_deref())
+    }
+
+    /// The node status to send, when the handler or the journal has news.
+    pub(super) fn take_node(&self) -> Option<NodeStatus> {
+        let mut waiting = self.lock();
+        let broken = self.broken();
+        if broken != waiting.overruled {
+            waiting.overruled = broken;
+            waiting.node = waiting.said.clone();
+        }
+        let status = waiting.node.take()?;
+        Some(overrule(status, waiting.overruled.as_deref()))
     }
 
     /// Makes [`Feed::changed`] return, now or at its next call.
@@ -67,10 +178,66 @@ impl Feed {
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
+
+    /// False when there is nothing to send: the event names no pod, or says what was told last.
+    fn put(&self, waiting: &mut Waiting, event: PodEvent) -> bool {
+        let journal = self.journal.get();
+        if let (Some(journal), Some(state)) = (journal, &event.state)
+            && let Some(pod) = &state.pod
+            && journal.told(&pod.uid) == Some(Mark::of(state))
+        {
+            return false;
+        }
+        if !waiting.outbox.push(event) {
+            tracing::warn!("an event without a pod uid was dropped");
+            return false;
+        }
+        if let Some(journal) = journal
+            && let Some(kept) = waiting.outbox.newest().and_then(Kept::new)
+        {
+            journal.record(Entry::Event(kept));
+        }
+        true
+    }
+
+    fn acked<T>(&self, waiting: &mut Waiting, change: impl FnOnce(&mut Outbox) -> T) -> T {
+        let before = waiting.outbox.describe().acked_seq;
+        let outcome = change(&mut waiting.outbox);
+        let after = waiting.outbox.describe().acked_seq;
+        if let Some(journal) = self.journal.get()
+            && after > before
+        {
+            journal.record_ack(after);
+        }
+        outcome
+    }
+
+    fn durable_seq(&self, outbox: &Outbox) -> u64 {
+        match self.journal.get() {
+            Some(journal) => journal.durable_seq(outbox.epoch()),
+            None => u64::MAX,
+        }
+    }
+
+    fn broken(&self) -> Option<String> {
+        Some(self.journal.get()?.broken()?.to_string())
+    }
+
+    /// Never held over an await.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // What is kept is whole after every statement, so a panic elsewhere does not spoil it.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// An epoch for an outbox that is not kept over restarts.
-pub(super) fn random_epoch() -> NonZeroU64 {
-    let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
-    NonZeroU64::new(random).unwrap_or(NonZeroU64::MIN)
+/// A plugin that cannot keep what it promises takes no pods, whatever its handler says.
+fn overrule(status: NodeStatus, broken: Option<&str>) -> NodeStatus {
+    match broken {
+        Some(reason) => NodeStatus {
+            ready: false,
+            reason: reason.to_owned(),
+            ..status
+        },
+        None => status,
+    }
 }

@@ -24,6 +24,10 @@ pub struct Create {
     pub attempt: u32,
     /// Metadata of the call (keys in lower case).
     pub metadata: std::collections::HashMap<String, String>,
+    /// True when a submit of this pod was begun before and nobody knows how it ended: the plugin was killed, or the
+    /// former attempt failed in a way that leaves it open. Look for a job that is tagged with the pod's uid before
+    /// submitting again, else the pod may run twice. Known over restarts with [`super::PluginConfig::state_dir`].
+    pub resumed: bool,
 }
 
 /// The pod was taken.
@@ -79,7 +83,8 @@ pub struct LogRequest {
 ///
 /// Calls run at the same time. A future is dropped when its caller has gone: work that must be finished
 /// belongs into a task of its own. A create is the exception: once begun it runs to its end, creates of one pod
-/// never run at the same time, and a job that was named is remembered while the process lives.
+/// never run at the same time, and a job that was named is remembered until the pod is deleted: while the process
+/// lives, and over restarts with [`super::PluginConfig::state_dir`].
 ///
 /// # Examples
 /// `examples/custom_plugin.rs`:
@@ -167,7 +172,8 @@ impl Events {
     }
 
     /// Tells the latest state of a pod; `seq` is filled in by the outbox. Only the latest state of each pod is kept
-    /// until the hub has it, so this never waits.
+    /// until the hub has it, so this never waits. With [`super::PluginConfig::state_dir`], a state that was told last,
+    /// also by a former process, is not told again; when it was observed makes no difference.
     pub fn pod(&self, kind: PodEventType, state: PodState) {
         self.feed.push(kind, state);
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{DialFailure, dial::error_chain};
 use crate::{
-    code::Reconnect,
-    connection::{Ended, HandshakeError},
+    code::{CloseCode, Reconnect},
+    connection::{Connection, Ended, HandshakeError},
 };
 
 /// How a try to be linked ended.
@@ -78,6 +78,16 @@ fn describe(ended: &Ended) -> String {
         format!("{who} with {}", ended.code)
     } else {
         format!("{who} with {}: {}", ended.code, ended.reason)
+    }
+}
+
+/// A run that is dropped takes its link with it: nobody would keep what is promised there.
+pub(super) struct CloseOnDrop(pub(super) Connection);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        // Does nothing to one that has ended.
+        self.0.close(CloseCode::NORMAL, "the plugin was stopped");
     }
 }
 

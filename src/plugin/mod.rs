@@ -1,17 +1,20 @@
 //! The dialling role: a [`Handler`] that does the work, and the runtime that keeps its link to the hub.
 //!
-//! Knows the connection and the outbox; knows nothing of the hub's code or of any backend. Learn [`Handler`] and
-//! [`Plugin`].
+//! Knows the connection, the outbox and the [`journal`]; knows nothing of the hub's code or of any backend. Learn
+//! [`Handler`] and [`Plugin`].
 
 mod backoff;
 mod config;
 mod creates;
 mod dial;
+mod durable;
 mod feed;
 mod guard;
 mod handler;
+pub mod journal;
 mod lost;
 pub mod outbox;
+mod remembered;
 mod requests;
 mod runtime;
 mod serve;

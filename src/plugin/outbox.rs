@@ -7,8 +7,8 @@
 //!                        +---- loss, push ---+      a push takes a new seq
 //! ```
 //!
-//! Pure: no clock, no I/O. An outbox can be written down ([`Outbox::snapshot`]) and taken up again
-//! ([`Outbox::restore`]); one that was not keeps nothing over a restart and says so by a new epoch.
+//! Pure: no clock, no I/O. The journal keeps what [`Outbox::restore`] takes up again; an outbox that was not kept says
+//! so by a new epoch.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -51,7 +51,7 @@ pub struct Outbox {
     epoch: NonZeroU64,
     next_seq: u64,
     acked_seq: u64,
-    /// Highest number ever sent in this epoch: nothing above can truly be acknowledged.
+    /// Highest number ever sent or shown in this epoch: nothing above can truly be acknowledged.
     sent_seq: u64,
     /// On this connection, everything up to here was sent. Between `acked_seq` and `sent_seq`.
     cursor: u64,
@@ -120,16 +120,30 @@ impl Outbox {
         true
     }
 
-    /// The next event to send, when one is pending and the window is open. It is in flight then.
-    pub fn take(&mut self) -> Option<PodEvent> {
+    /// The next event to send, when one is pending and the window is open. It is in flight then. Events above
+    /// `durable` are kept back: one that was sent and then forgotten would have its number given to another.
+    pub fn take(&mut self, durable: u64) -> Option<PodEvent> {
         if self.in_flight.len() >= self.window {
             return None;
         }
         let (&seq, event) = self.by_seq.range(self.cursor + 1..).next()?;
+        if seq > durable {
+            return None;
+        }
         self.cursor = seq;
         self.sent_seq = self.sent_seq.max(seq);
         self.in_flight.push_back(seq);
         Some(event.clone())
+    }
+
+    /// The hub is told states that are true as of this number: an ack of it is one of what was sent.
+    pub fn shown(&mut self, seq: u64) {
+        self.sent_seq = self.sent_seq.max(seq.min(self.next_seq - 1));
+    }
+
+    /// The event with the highest number.
+    pub fn newest(&self) -> Option<&PodEvent> {
+        self.by_seq.last_key_value().map(|(_, event)| event)
     }
 
     /// The hub has everything of this epoch up to and including `ack.seq`. An ack of another epoch is ignored, one
@@ -192,6 +206,11 @@ impl Outbox {
     /// The highest number given so far: states read now are true as of it. 0 when none was given.
     pub fn seq(&self) -> u64 {
         self.next_seq - 1
+    }
+
+    /// The epoch.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.get()
     }
 
     /// Whether nothing is kept.

@@ -27,7 +27,7 @@ fn version(event: &PodEvent) -> u64 {
 }
 
 fn drain(outbox: &mut Outbox) -> Vec<u64> {
-    std::iter::from_fn(|| outbox.take())
+    std::iter::from_fn(|| outbox.take(u64::MAX))
         .map(|event| event.seq)
         .collect()
 }
@@ -45,7 +45,7 @@ fn a_newer_state_replaces_the_older_and_takes_a_new_number() {
     for (uid, version) in [("a", 1), ("b", 2), ("a", 3)] {
         assert!(outbox.push(event(uid, version)));
     }
-    let sent: Vec<_> = std::iter::from_fn(|| outbox.take()).collect();
+    let sent: Vec<_> = std::iter::from_fn(|| outbox.take(u64::MAX)).collect();
     assert_eq!(
         sent.iter()
             .map(|event| (event.seq, version(event)))
@@ -64,8 +64,8 @@ fn an_ack_is_cumulative_idempotent_and_clamped_to_what_was_sent() {
     for uid in ["a", "b", "c"] {
         outbox.push(event(uid, 1));
     }
-    outbox.take();
-    outbox.take();
+    outbox.take(u64::MAX);
+    outbox.take(u64::MAX);
     outbox.ack(ack(99));
     assert_eq!(
         outbox.describe(),
@@ -83,10 +83,34 @@ fn an_ack_is_cumulative_idempotent_and_clamped_to_what_was_sent() {
 }
 
 #[test]
+fn what_is_not_durable_is_kept_back() {
+    let mut outbox = Outbox::new(EPOCH);
+    outbox.push(event("a", 1));
+    outbox.push(event("b", 1));
+    assert_eq!(outbox.take(0), None);
+    assert_eq!(outbox.take(1).unwrap().seq, 1);
+    assert_eq!(outbox.take(1), None);
+    assert_eq!(outbox.take(2).unwrap().seq, 2);
+}
+
+#[test]
+fn a_hub_that_learned_a_state_from_a_page_is_not_ahead() {
+    let mut outbox = Outbox::new(EPOCH);
+    for uid in ["a", "b", "c"] {
+        outbox.push(event(uid, 1));
+    }
+    outbox.shown(2);
+    assert_eq!(outbox.resume(ack(2), 0), Resumed::Same);
+    assert_eq!(drain(&mut outbox), [3]);
+    outbox.shown(99);
+    assert_eq!(outbox.resume(ack(4), 0), Resumed::Behind);
+}
+
+#[test]
 fn an_ack_of_another_epoch_is_ignored() {
     let mut outbox = Outbox::new(EPOCH);
     outbox.push(event("a", 1));
-    outbox.take();
+    outbox.take(u64::MAX);
     outbox.ack(EventAck { epoch: 78, seq: 1 });
     outbox.ack(EventAck { epoch: 0, seq: 1 });
     assert!(!outbox.is_empty());
@@ -129,7 +153,7 @@ fn a_hub_that_is_ahead_makes_the_outbox_start_a_new_epoch() {
     outbox.push(event("a", 1));
     assert_eq!(outbox.resume(ack(40), 0), Resumed::Behind);
     outbox.renew(NonZeroU64::new(78).unwrap());
-    let sent = outbox.take().unwrap();
+    let sent = outbox.take(u64::MAX).unwrap();
     assert_eq!((sent.epoch, sent.seq, version(&sent)), (78, 1, 1));
 }
 
@@ -153,7 +177,9 @@ struct Hub {
 impl Hub {
     fn send(&mut self, outbox: &mut Outbox, count: usize) {
         for _ in 0..count {
-            let Some(event) = outbox.take() else { return };
+            let Some(event) = outbox.take(u64::MAX) else {
+                return;
+            };
             assert!(event.seq > self.last_seq, "numbers rise on a connection");
             self.last_seq = event.seq;
             self.on_the_way.push(event);

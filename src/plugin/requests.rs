@@ -199,6 +199,7 @@ mod tests {
             payload: Bytes::from_static(payload.as_bytes()),
             attempt: 1,
             metadata: Default::default(),
+            resumed: false,
         };
         let good = create(r#"{"pod":{"spec":{"containers":[{"name":"a","command":["sh"],"args":["-c"]}]}}}"#);
         let containers = good.containers().unwrap();

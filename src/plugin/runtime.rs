@@ -11,6 +11,7 @@
 //! ```
 
 use std::{
+    fmt,
     sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
@@ -26,9 +27,11 @@ use super::{
     backoff::Backoff,
     creates::Creates,
     dial::HubDialer,
-    feed::{Feed, random_epoch},
+    durable,
+    feed::Feed,
     guard,
-    lost::{Lost, printable},
+    journal::{Disk, Journal, random_epoch},
+    lost::{CloseOnDrop, Lost, printable},
     outbox::{Outbox, Resumed},
     serve::Serve,
 };
@@ -64,7 +67,6 @@ pub enum LinkState {
 }
 
 /// A plugin: a [`Handler`] with a link to a hub. It does nothing until it is run.
-#[derive(Debug)]
 pub struct Plugin<H> {
     config: PluginConfig,
     handler: Arc<H>,
@@ -72,9 +74,20 @@ pub struct Plugin<H> {
     feed: Arc<Feed>,
     /// Whether the handler has kept its [`Events`].
     pushes: Weak<()>,
+    /// Where the journal is, when not in the state directory.
+    disk: Option<Box<dyn Disk>>,
+    journal: Option<Journal>,
     state: watch::Sender<LinkState>,
     /// When a shutdown takes effect though something still runs: one grace for all of it.
     stop_at: OnceLock<Instant>,
+}
+
+impl<H> fmt::Debug for Plugin<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<H: Handler> Plugin<H> {
@@ -90,9 +103,18 @@ impl<H: Handler> Plugin<H> {
             creates: Arc::new(Creates::new()),
             feed,
             pushes,
+            disk: None,
+            journal: None,
             state: watch::Sender::new(LinkState::Idle),
             stop_at: OnceLock::new(),
         }
+    }
+
+    /// Keeps the journal on this disk instead of in [`PluginConfig::state_dir`].
+    #[must_use]
+    pub fn with_disk(mut self, disk: impl Disk) -> Self {
+        self.disk = Some(Box::new(disk));
+        self
     }
 
     /// Follows where the link stands. Fast changes may be skipped.
@@ -104,7 +126,7 @@ impl<H: Handler> Plugin<H> {
     /// shutdown lets open calls finish for [`PluginConfig::drain_grace`].
     ///
     /// # Errors
-    /// At once, when a setting cannot be right; it is named.
+    /// At once, when a setting cannot be right, or the state directory cannot be used; it is named.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ConfigError> {
         let dialer = HubDialer::new(&self.config);
         self.run_with(dialer, shutdown).await
@@ -115,11 +137,29 @@ impl<H: Handler> Plugin<H> {
     /// # Errors
     /// As [`Plugin::run`].
     pub async fn run_with<D: Dialer>(
-        self,
+        mut self,
         dialer: D,
         shutdown: CancellationToken,
     ) -> Result<(), ConfigError> {
         self.config.check()?;
+        let (journal, writer) = durable::open(self.disk.take(), &mut self.config).await?.unzip();
+        if let Some(journal) = &journal {
+            self.creates.keep_in(journal.clone());
+            self.feed.keep_in(journal.clone());
+        }
+        self.journal = journal;
+        // A create goes no further than the run that wrote it down.
+        let _end = self.creates.end_on_drop();
+        let write = durable::write(writer, Arc::clone(&self.feed));
+        tokio::select! {
+            biased;
+            () = write => Ok(()),
+            () = self.serve(dialer, shutdown) => Ok(()),
+        }
+    }
+
+    /// Links until the shutdown.
+    async fn serve<D: Dialer>(&self, dialer: D, shutdown: CancellationToken) {
         let mut backoff = Backoff::new(
             self.config.reconnect_min,
             self.config.reconnect_max,
@@ -142,9 +182,18 @@ impl<H: Handler> Plugin<H> {
             }
         }
         self.creates.stop(self.stop_at()).await;
+        if let Some(journal) = &self.journal
+            && !matches!(
+                tokio::time::timeout(CLOSE_WAIT, journal.flush()).await,
+                Ok(Ok(()))
+            )
+        {
+            tracing::warn!(
+                "the last acknowledgements were not written down: their events will be sent again"
+            );
+        }
         self.enter(LinkState::Closed);
         tracing::info!(plugin = %self.config.name, "the plugin has stopped");
-        Ok(())
     }
 
     /// One link from its dial to its end; nothing when the plugin is to stop.
@@ -173,13 +222,14 @@ impl<H: Handler> Plugin<H> {
         };
         let hub_drains = Arc::clone(&serve.draining);
         let connection = registered.start(Arc::new(serve));
+        let _closed = CloseOnDrop(connection.clone());
         self.enter(LinkState::Ready);
         tracing::info!(
             hub = %self.config.hub, plugin = %self.config.name, session = %printable(&session), events,
             "connected to the hub"
         );
         let ended = self.keep(&connection, events, &hub_drains, shutdown).await;
-        self.feed.lock().outbox.lost();
+        self.feed.lost();
         self.enter(LinkState::Closed);
         if shutdown.is_cancelled() {
             return None;
@@ -190,8 +240,7 @@ impl<H: Handler> Plugin<H> {
     /// Dials, asks the node at the same time, and registers.
     async fn register<D: Dialer>(&self, dialer: &D) -> Result<connection::Registered<D::Transport>, Lost> {
         self.enter(LinkState::Dialing);
-        // Cleared first: what is pushed from here on is newer than what Register will say.
-        self.feed.lock().node = None;
+        self.feed.ask_node();
         let dial = tokio::time::timeout(self.config.dial_timeout, dialer.dial());
         let (dialled, node) = tokio::join!(dial, self.node());
         let transport = match dialled {
@@ -256,25 +305,14 @@ impl<H: Handler> Plugin<H> {
     /// Sends what the window allows.
     fn send(&self, connection: &Connection, events: bool) {
         // The feed is never locked while the connection is.
-        let node = self.feed.lock().node.take();
-        if let Some(node) = node {
+        if let Some(node) = self.feed.take_node() {
             connection.send_node_status(node);
         }
-        loop {
-            let event = match &mut self.feed.lock().outbox {
-                outbox if events => outbox.take(),
-                outbox if outbox.is_empty() => None,
-                outbox => {
-                    // This hub polls. Kept events would only pile up; the new epoch says that some are missing.
-                    *outbox = Outbox::new(random_epoch());
-                    None
-                }
-            };
-            // When the connection has ended, what was taken is made pending again.
-            if !event.is_some_and(|event| connection.send_event(event)) {
-                return;
-            }
+        if !events {
+            return self.feed.discard();
         }
+        // When the connection has ended, what was taken is made pending again.
+        while self.feed.take().is_some_and(|event| connection.send_event(event)) {}
     }
 
     /// Fits the outbox to what the hub has applied. Nothing was sent yet but Register.
@@ -283,13 +321,8 @@ impl<H: Handler> Plugin<H> {
             .limits
             .as_ref()
             .map_or(0, |limits| limits.max_unacked_events);
-        let mut kept = self.feed.lock();
-        if kept
-            .outbox
-            .resume(welcome.applied.unwrap_or_default(), max_unacked)
-            == Resumed::Behind
-        {
-            kept.outbox.renew(random_epoch());
+        let applied = welcome.applied.unwrap_or_default();
+        if self.feed.resume(applied, max_unacked) == Resumed::Behind {
             return Err(Lost::failed(
                 "the hub knows later events than this plugin: registering with a new outbox",
             ));
@@ -317,9 +350,9 @@ impl<H: Handler> Plugin<H> {
     }
 
     fn introduction(&self, node: NodeStatus) -> Register {
-        let outbox = &self.feed.lock().outbox;
+        let (outbox, empty) = self.feed.describe();
         // A handler that let its handle go pushes nothing: without the feature the hub polls.
-        let events = self.pushes.strong_count() > 0 || !outbox.is_empty();
+        let events = self.pushes.strong_count() > 0 || !empty;
         let mut features = vec![feature::FLOW_CONTROL.to_owned()];
         if events {
             features.push(feature::EVENTS.to_owned());
@@ -336,10 +369,10 @@ impl<H: Handler> Plugin<H> {
             features,
             // Filled in by the session, which keeps them.
             limits: None,
-            outbox: events.then(|| outbox.describe()),
+            outbox: events.then_some(outbox),
             jobs_epoch: self.config.jobs_epoch,
             labels: self.config.labels.clone().into_iter().collect(),
-            node_status: Some(node),
+            node_status: Some(self.feed.register_node(node)),
         }
     }
 

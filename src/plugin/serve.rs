@@ -100,9 +100,7 @@ impl<H: Handler> Peer for Serve<H> {
     }
 
     fn event_ack(&self, ack: EventAck) {
-        self.feed.lock().outbox.ack(ack);
-        // The window may be open again.
-        self.feed.wake();
+        self.feed.ack(ack);
     }
 
     fn going_away(&self, _code: CloseCode, _reason: &str, _retry_after: Duration) {
@@ -129,6 +127,7 @@ impl<H: Handler> Serve<H> {
             payload: op.payload,
             attempt,
             metadata,
+            resumed: false,
         };
         let created = self.creates.create(&self.handler, create).await?;
         Ok(CreateResult {
@@ -141,13 +140,15 @@ impl<H: Handler> Serve<H> {
         let pod = guard::pod(op.pod)?;
         // A pod that is being created cannot be ended yet: the job would come after its end.
         self.creates.settled(&pod.uid).await;
-        self.creates.forget(&pod.uid);
+        let uid = pod.uid.clone();
         let delete = Delete {
             pod,
             grace_seconds: op.grace_seconds,
             pod_json: op.pod_json,
         };
-        let deleted = guard::guard("delete", async move { self.handler.delete(delete).await }).await?;
+        let deleted = guard::guard("delete", self.handler.delete(delete)).await?;
+        // Not before: a delete that fails is repeated, and its pod is still there.
+        self.creates.forget(&uid).await?;
         Ok(DeleteResult {
             existed: deleted.existed,
         })
@@ -174,11 +175,7 @@ impl<H: Handler> Serve<H> {
         };
         // Taken before the states are read: they are at least as new as every event up to here, so a state never
         // hides an event that it has not seen.
-        let as_of = if self.events {
-            self.feed.lock().outbox.seq()
-        } else {
-            0
-        };
+        let as_of = if self.events { self.feed.as_of() } else { 0 };
         let states = guard::guard("status", async move { self.handler.status(which).await }).await?;
         Ok(status::page(
             states,

@@ -41,7 +41,8 @@ pub(super) async fn serve(
     drain: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut process = ProcessConfig::new(settings.state_dir.value)?;
+    let state_dir = settings.state_dir.value;
+    let mut process = ProcessConfig::new(&state_dir)?;
     process.cpu_millis = settings.cpu_millis.value;
     process.memory = settings.memory.value;
     process.pods = settings.pods.value;
@@ -56,6 +57,7 @@ pub(super) async fn serve(
         ..TlsConfig::default()
     };
     config.jobs_epoch = backend.jobs_epoch();
+    config.state_dir = Some(state_dir.join("link"));
     config.drain_grace = drain;
     Plugin::new(config, backend)
         .run(stop)
