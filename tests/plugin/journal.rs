@@ -277,7 +277,7 @@ async fn a_plugin_that_cannot_write_takes_no_pods_and_recovers() {
         assert!(!node.ready && node.reason.starts_with(start), "{node:?}");
         assert_eq!(node.cpu, "1", "what the node has stays as it is");
         // The handler may say what it likes.
-        let events = play.pods.events.get().unwrap();
+        let events = play.pods.events.get().unwrap().clone();
         events.node(NodeStatus::ready("2", "1Gi", "5"));
         let node = play.nodes.recv().await.unwrap();
         assert_eq!((node.ready, node.cpu.as_str()), (false, "2"));
