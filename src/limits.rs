@@ -104,3 +104,6 @@ pub const SUPERSEDED_MAX: Duration = Duration::from_secs(600);
 pub const SLOW_RETRY: Duration = Duration::from_secs(300);
 /// How long SIGTERM lets open calls finish.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(8);
+
+/// How long a promise waits for the state directory. The caller pays: UNAVAILABLE.
+pub const STORE_TIMEOUT: Duration = Duration::from_secs(30);

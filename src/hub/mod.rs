@@ -28,6 +28,7 @@ mod placement;
 mod pods;
 mod registry;
 mod rest;
+mod store;
 mod sync;
 mod view;
 mod watch;
@@ -60,6 +61,7 @@ use crate::{
 pub use config::{CallMeta, DeleteWhenOffline, HubConfig, Identity};
 pub use logs::{LogPiece, LogQuery, LogViewer};
 pub use placement::{ANNOTATION, NODE_LABEL};
+pub use store::{MemoryFile, StateDir, StoreError};
 pub use view::{Check, PluginView, PodView};
 pub use watch::WatchEvent;
 

@@ -7,6 +7,7 @@
 pub mod codec;
 mod ids;
 mod status;
+mod stored;
 
 /// The messages of `proto/towline/v1`, as prost generates them.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
