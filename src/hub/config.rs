@@ -15,6 +15,8 @@ pub struct HubConfig {
     pub log_hold: Duration,
     /// What a delete for an absent plugin does.
     pub delete_when_offline: DeleteWhenOffline,
+    /// Where placements, states, creates in hand and deletes that wait survive a restart.
+    pub state_dir: super::StateDir,
 }
 
 impl Default for HubConfig {
@@ -24,6 +26,7 @@ impl Default for HubConfig {
             ping_grace: limits::PING_GRACE,
             log_hold: limits::LOG_HOLD,
             delete_when_offline: DeleteWhenOffline::Durable,
+            state_dir: super::StateDir::None,
         }
     }
 }

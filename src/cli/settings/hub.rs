@@ -168,6 +168,7 @@ impl HubSettings {
                 WhenOffline::Durable => DeleteWhenOffline::Durable,
                 WhenOffline::Refuse => DeleteWhenOffline::Refuse,
             },
+            ..HubConfig::default()
         }
     }
 
