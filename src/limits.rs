@@ -107,3 +107,29 @@ pub const DRAIN_GRACE: Duration = Duration::from_secs(8);
 
 /// How long a promise waits for the state directory. The caller pays: UNAVAILABLE.
 pub const STORE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Plugin names that the hub remembers. A new name pays: 4005.
+pub const HUB_PLUGINS: usize = 10_000;
+/// Pods that the hub knows, over all plugins. A create pays: RESOURCE_EXHAUSTED; a state of one more is refused and
+/// counted.
+pub const HUB_PODS: usize = 200_000;
+/// Creates and deletes under way in the hub at once. The caller pays: RESOURCE_EXHAUSTED.
+pub const HUB_FLIGHTS: usize = 20_000;
+/// Deletes that the hub keeps for absent plugins. The caller pays: RESOURCE_EXHAUSTED.
+pub const HUB_DELETES_KEPT: usize = 10_000;
+/// Bytes of pods in the deletes kept.
+pub const HUB_DELETES_KEPT_BYTES: usize = 64 << 20;
+/// Uids that were deleted and are not created any more; the oldest is let go first.
+pub const HUB_TOMBSTONES: usize = 20_000;
+/// Pages of one read of all pods. A plugin that has more pays: it does not get in sync.
+pub const HUB_STATUS_PAGES: usize = 1_000;
+/// Longest type, software, instance, feature and label text in Register, in bytes. The peer pays: 4504.
+pub const REGISTER_WORD: usize = 256;
+/// A peer that declares a message limit below this is warned about at Register, in bytes: a pod with ConfigMaps may
+/// not get through.
+pub const SMALL_MESSAGE: u64 = 1 << 20;
+/// A takeover counts as a fight only if the old session was heard of this recently: else it was only half open.
+pub const TAKEOVER_FRESH: Duration = Duration::from_secs(5);
+/// This many such takeovers in [`TAKEOVER_SPAN`] raise an alarm.
+pub const TAKEOVER_ALARM: usize = 3;
+/// How long a takeover is remembered.
+pub const TAKEOVER_SPAN: Duration = Duration::from_secs(3600);

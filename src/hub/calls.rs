@@ -1,94 +1,24 @@
-//! Calls to plugins: one operation per pod uid at a time, and the deletes kept for absent plugins.
-//!
-//! A create or delete is a [`Flight`]: it runs in a task of its own to the end, whatever the HTTP client does, and
-//! everybody who asks for the same thing waits for the same result. `create.rs` and `delete.rs` hold what a flight does.
+//! What is under way and what is kept: one operation per pod uid at a time, the deletes that wait for absent plugins,
+//! and the uids that were deleted. `create.rs` and `delete.rs` hold what a [`Flight`] does.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
 use super::{
-    CallMeta, Hub,
-    registry::{Route, lock},
+    flight::{Entered, Flight, deleted},
+    registry::lock,
 };
 use crate::{
     code::{Code, reason},
     interlink::CreateStruct,
     limits,
-    wire::{PodRef, Request, Response, Status, request::Op},
+    wire::{PodRef, Status},
 };
-
-/// Creates and deletes under way at once. Over it the caller pays: RESOURCE_EXHAUSTED.
-const MAX_FLIGHTS: usize = 20_000;
-/// Deletes kept for absent plugins, and their bytes.
-const MAX_PENDING: usize = 10_000;
-const MAX_PENDING_BYTES: usize = 64 << 20;
-/// Uids that were deleted and may not be created again; the oldest go first.
-const MAX_TOMBSTONES: usize = 20_000;
-
-/// One create or delete under way.
-#[derive(Debug)]
-pub(crate) struct Flight<T> {
-    /// True while a call of it is at the plugin; see [`Flight::send`].
-    sent: Mutex<bool>,
-    /// Ends it unless a call is at the plugin.
-    pub(crate) cancel: CancellationToken,
-    done: watch::Sender<Option<Result<T, Status>>>,
-}
-
-impl<T: Clone> Flight<T> {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            sent: Mutex::new(false),
-            cancel: CancellationToken::new(),
-            done: watch::channel(None).0,
-        })
-    }
-
-    /// Marks that a call goes out now. False when it was cancelled before.
-    pub(crate) fn send(&self) -> bool {
-        let mut sent = lock(&self.sent);
-        if self.cancel.is_cancelled() {
-            return false;
-        }
-        *sent = true;
-        true
-    }
-
-    /// Marks that no call is at the plugin.
-    pub(crate) fn unsend(&self) {
-        *lock(&self.sent) = false;
-    }
-
-    /// Cancels it as soon as no call of it is at the plugin.
-    pub(crate) fn cancel_unsent(&self) {
-        let _sent = lock(&self.sent);
-        self.cancel.cancel();
-    }
-
-    /// Gives everybody the result.
-    pub(crate) fn finish(&self, result: Result<T, Status>) {
-        self.done.send_replace(Some(result));
-    }
-
-    /// Waits for the result. Cancel safe.
-    pub(crate) async fn result(&self) -> Result<T, Status> {
-        let mut done = self.done.subscribe();
-        match done.wait_for(Option::is_some).await {
-            Ok(result) => result.clone().unwrap_or_else(|| Err(ended_early())),
-            Err(_) => Err(ended_early()),
-        }
-    }
-}
 
 /// A delete that waits for its plugin.
 #[derive(Clone)]
@@ -109,12 +39,19 @@ impl std::fmt::Debug for PendingDelete {
 #[derive(Debug, Default)]
 struct State {
     creates: HashMap<String, Arc<Flight<CreateStruct>>>,
-    deletes: HashMap<String, Arc<Flight<()>>>,
+    deletes: HashMap<String, Deleting>,
     tombstones: HashSet<String>,
     tombstone_order: VecDeque<String>,
     pending: HashMap<String, BTreeMap<String, PendingDelete>>,
     pending_count: usize,
     pending_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Deleting {
+    flight: Arc<Flight<()>>,
+    /// The uid could be created before: so it can again when the delete is refused.
+    buried: bool,
 }
 
 /// What is under way and what is kept.
@@ -123,13 +60,6 @@ pub(crate) struct CallTable {
     state: Mutex<State>,
     /// Something new is pending.
     pub(crate) pending_added: Notify,
-}
-
-/// A flight and whether the caller has to start it.
-#[derive(Debug)]
-pub(crate) enum Entered<T> {
-    New(Arc<Flight<T>>),
-    Running(Arc<Flight<T>>),
 }
 
 impl CallTable {
@@ -161,13 +91,17 @@ impl CallTable {
         uid: &str,
     ) -> Result<(Entered<()>, Option<Arc<Flight<CreateStruct>>>), Status> {
         let mut state = lock(&self.state);
-        if let Some(flight) = state.deletes.get(uid) {
-            return Ok((Entered::Running(flight.clone()), None));
+        if let Some(deleting) = state.deletes.get(uid) {
+            return Ok((Entered::Running(deleting.flight.clone()), None));
         }
         state.has_room()?;
-        state.bury(uid);
+        let buried = state.bury(uid);
         let flight = Flight::new();
-        state.deletes.insert(uid.to_owned(), flight.clone());
+        let deleting = Deleting {
+            flight: flight.clone(),
+            buried,
+        };
+        state.deletes.insert(uid.to_owned(), deleting);
         Ok((Entered::New(flight), state.creates.get(uid).cloned()))
     }
 
@@ -179,8 +113,8 @@ impl CallTable {
     /// A delete has ended; when it was refused the uid may be created again.
     pub(crate) fn leave_delete(&self, uid: &str, refused: bool) {
         let mut state = lock(&self.state);
-        state.deletes.remove(uid);
-        if refused && state.tombstones.remove(uid) {
+        let buried = state.deletes.remove(uid).is_some_and(|deleting| deleting.buried);
+        if refused && buried && state.tombstones.remove(uid) {
             state.tombstone_order.retain(|other| other != uid);
         }
     }
@@ -193,7 +127,7 @@ impl CallTable {
         let mut state = lock(&self.state);
         state.forget(plugin, &delete.pod.uid);
         let bytes = state.pending_bytes + delete.pod_json.len();
-        if state.pending_count >= MAX_PENDING || bytes > MAX_PENDING_BYTES {
+        if state.pending_count >= limits::HUB_DELETES_KEPT || bytes > limits::HUB_DELETES_KEPT_BYTES {
             return Err(Status::new(
                 Code::ResourceExhausted,
                 reason::QUOTA,
@@ -258,25 +192,31 @@ impl CallTable {
 
 impl State {
     fn has_room(&self) -> Result<(), Status> {
-        if self.creates.len() + self.deletes.len() < MAX_FLIGHTS {
+        if self.creates.len() + self.deletes.len() < limits::HUB_FLIGHTS {
             return Ok(());
         }
         Err(Status::new(
             Code::ResourceExhausted,
             reason::TOO_MANY_CALLS,
-            format!("{MAX_FLIGHTS} creates and deletes are under way in this hub"),
+            format!(
+                "{} creates and deletes are under way in this hub",
+                limits::HUB_FLIGHTS
+            ),
         ))
     }
 
-    fn bury(&mut self, uid: &str) {
-        if self.tombstones.insert(uid.to_owned()) {
-            self.tombstone_order.push_back(uid.to_owned());
+    /// False when it was buried before.
+    fn bury(&mut self, uid: &str) -> bool {
+        if !self.tombstones.insert(uid.to_owned()) {
+            return false;
         }
-        if self.tombstone_order.len() > MAX_TOMBSTONES
+        self.tombstone_order.push_back(uid.to_owned());
+        if self.tombstone_order.len() > limits::HUB_TOMBSTONES
             && let Some(oldest) = self.tombstone_order.pop_front()
         {
             self.tombstones.remove(&oldest);
         }
+        true
     }
 
     fn forget(&mut self, plugin: &str, uid: &str) {
@@ -291,79 +231,4 @@ impl State {
             self.pending.remove(plugin);
         }
     }
-}
-
-impl Hub {
-    /// Makes one unary call, within the number of calls that the plugin takes at once.
-    ///
-    /// # Errors
-    /// As [`crate::connection::Connection::call`]; DEADLINE_EXCEEDED with `not_started` when no slot came free.
-    pub(crate) async fn call(
-        &self,
-        route: &Route,
-        op: &'static str,
-        mut request: Request,
-        deadline: Instant,
-    ) -> Result<Response, Status> {
-        let began = Instant::now();
-        let result = match tokio::time::timeout_at(deadline, route.calls.acquire()).await {
-            Ok(Ok(_slot)) => {
-                let left = deadline
-                    .saturating_duration_since(Instant::now())
-                    .max(Duration::from_millis(1));
-                request.timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
-                route.connection.call(request).await
-            }
-            Ok(Err(_)) | Err(_) => Err(Status::new(
-                Code::DeadlineExceeded,
-                reason::TOO_MANY_CALLS,
-                "the plugin is busy with other calls; none of its slots came free in time",
-            )
-            .not_started()),
-        };
-        self.metrics.call(op, result.as_ref(), began.elapsed());
-        result
-    }
-}
-
-/// A request of one op.
-pub(crate) fn request(op: Op, op_key: String, meta: Option<&CallMeta>) -> Request {
-    let sensitive = matches!(op, Op::CreatePod(_) | Op::DeletePod(_));
-    Request {
-        op_key,
-        attempt: 1,
-        timeout_ms: 0,
-        metadata: meta.map(CallMeta::to_metadata).unwrap_or_default(),
-        sensitive,
-        op: Some(op),
-    }
-}
-
-impl CallMeta {
-    /// The metadata of the link; values that would not fit are left out.
-    pub(crate) fn to_metadata(&self) -> HashMap<String, String> {
-        let session = Some(("interlink-http-session", &self.session)).filter(|(_, value)| !value.is_empty());
-        let trace = self.traceparent.as_ref().map(|value| ("traceparent", value));
-        let fits = |(_, value): &(&str, &String)| value.len() <= limits::MAX_METADATA / 4;
-        session
-            .into_iter()
-            .chain(trace)
-            .filter(fits)
-            .map(|(key, value)| (key.to_owned(), value.clone()))
-            .collect()
-    }
-}
-
-/// The create was overtaken by a delete.
-pub(crate) fn deleted() -> Status {
-    Status::new(
-        Code::Aborted,
-        reason::DELETED,
-        "the pod was deleted; it is not created any more",
-    )
-    .not_started()
-}
-
-fn ended_early() -> Status {
-    Status::new(Code::Internal, "", "the operation ended without a result")
 }

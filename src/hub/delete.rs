@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     CallMeta, DeleteWhenOffline, Hub,
-    calls::{Entered, Flight, PendingDelete, request},
+    call::request,
+    calls::PendingDelete,
+    flight::{Entered, Flight},
     placement::{Wish, place},
-    pods::Applied,
     registry::Route,
-    watch::Change,
 };
 use crate::{
     code::{Code, reason},
@@ -66,13 +67,25 @@ impl Hub {
     ) -> Result<(), Status> {
         let deadline = Instant::now() + limits::DELETE_TIMEOUT;
         let mut late = false;
+        let mut unsent = false;
         if let Some(create) = create {
             create.cancel_unsent();
             late = timeout_at(deadline, create.result()).await.is_err();
+            unsent = !create.was_sent();
         }
-        let Some(plugin) = owner? else { return Ok(()) };
-        let route = self.registry.route(&plugin).filter(|_| !late);
-        let status = match route {
+        let plugin = match owner {
+            Ok(Some(plugin)) => plugin,
+            Ok(None) => return Ok(()),
+            // It was not placed yet, so no plugin has it.
+            Err(_) if unsent => return Ok(()),
+            Err(status) => return Err(status),
+        };
+        let status = match self.registry.route(&plugin) {
+            _ if late => Status::new(
+                Code::Unavailable,
+                "",
+                format!("plugin {plugin} has not answered the create of this pod yet"),
+            ),
             None => self.registry.absence(&plugin),
             Some(route) => match self
                 .send_delete(&route, &plugin, &old.delete, Some(&old.meta), deadline)
@@ -82,11 +95,7 @@ impl Hub {
                 Err(status) => status,
             },
         };
-        let away = matches!(
-            status.kind(),
-            Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled
-        );
-        if away && self.config.delete_when_offline == DeleteWhenOffline::Durable {
+        if may_come_later(&status) && self.config.delete_when_offline == DeleteWhenOffline::Durable {
             return self.keep_delete(&plugin, old.delete.clone());
         }
         Err(status)
@@ -102,12 +111,14 @@ impl Hub {
         deadline: Instant,
     ) -> Result<(), Status> {
         let mut attempt = 0;
+        let mut failures = 0;
+        let mut pod_json = delete.pod_json.clone();
         loop {
             attempt += 1;
             let op = Op::DeletePod(DeletePod {
                 pod: Some(delete.pod.clone()),
                 grace_seconds: delete.grace_seconds,
-                pod_json: delete.pod_json.clone(),
+                pod_json: pod_json.clone(),
             });
             let mut request = request(op, format!("delete/{}", delete.pod.uid), meta);
             request.attempt = attempt;
@@ -117,48 +128,19 @@ impl Hub {
                     _ => true,
                 },
                 Err(status) if status.kind() == Code::NotFound => false,
-                Err(status) if attempt == 1 && matches!(status.kind(), Code::Internal | Code::DataLoss) => {
+                // The uid alone is enough for most, and always better than none.
+                Err(status) if status.reason == reason::MESSAGE_TOO_LARGE && !pod_json.is_empty() => {
+                    pod_json = Bytes::new();
+                    continue;
+                }
+                Err(status) if failures == 0 && matches!(status.kind(), Code::Internal | Code::DataLoss) => {
+                    failures += 1;
                     continue;
                 }
                 Err(status) => return Err(status),
             };
-            self.confirm_delete(plugin, &delete.pod.uid, existed);
+            self.delete_confirmed(plugin, &delete.pod.uid, existed);
             return Ok(());
-        }
-    }
-
-    /// Keeps a delete for an absent plugin; in memory, which is said once.
-    pub(crate) fn keep_delete(&self, plugin: &str, delete: PendingDelete) -> Result<(), Status> {
-        self.calls.keep(plugin, delete)?;
-        self.count_pending();
-        if !self
-            .warned_pending
-            .swap(true, std::sync::atomic::Ordering::Relaxed)
-        {
-            tracing::warn!(
-                plugin,
-                "a delete is kept in memory for an absent plugin; a restart of the hub loses such deletes"
-            );
-        }
-        Ok(())
-    }
-
-    fn confirm_delete(&self, plugin: &str, uid: &str, existed: bool) {
-        self.calls.confirmed(plugin, uid);
-        self.count_pending();
-        let before = self.pod_view(uid);
-        let applied = self.change_pods(|pods| {
-            let owned = pods.get(uid).is_some_and(|entry| entry.plugin == plugin);
-            if owned {
-                pods.deleted(uid, existed)
-            } else {
-                Applied::Unchanged
-            }
-        });
-        match applied {
-            Applied::Removed => self.publish_gone(before),
-            Applied::Changed => self.publish_pod(uid, Change::Modified),
-            _ => {}
         }
     }
 
@@ -188,6 +170,20 @@ impl Hub {
             }
         }
     }
+}
+
+/// Whether a delete that failed so is to be kept and repeated: the retry table of docs/PROTOCOL.md. The rest are
+/// refusals.
+pub(crate) fn may_come_later(status: &Status) -> bool {
+    status.reason != reason::MESSAGE_TOO_LARGE
+        && matches!(
+            status.kind(),
+            Code::Unavailable
+                | Code::ResourceExhausted
+                | Code::Unknown
+                | Code::DeadlineExceeded
+                | Code::Cancelled
+        )
 }
 
 /// Ends a flight also when its task panics.

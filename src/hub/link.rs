@@ -1,6 +1,9 @@
 //! The life of one accepted link: checks, Welcome, sync, calls, end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use tokio::sync::Notify;
 
@@ -18,9 +21,6 @@ use crate::{
     transport::Transport,
     wire::{EventAck, Outbox, Register, Role, Welcome, feature},
 };
-
-/// Longest type, software, instance and label text, in bytes.
-const MAX_WORD: usize = 256;
 
 /// Runs one link to its end.
 pub(crate) async fn serve<T: Transport>(hub: Arc<Hub>, transport: T, identity: Identity) {
@@ -76,7 +76,12 @@ pub(crate) async fn serve<T: Transport>(hub: Arc<Hub>, transport: T, identity: I
         );
     }
     if attached.alarm {
+        hub.metrics.takeover_alarms.inc();
         tracing::error!(plugin = %name, "two processes use this plugin name and take it from each other; give each its own name");
+    }
+    if let Some(declared) = small_message(&register) {
+        hub.metrics.small_peers.inc();
+        tracing::warn!(plugin = %name, declared, usual = limits::MAX_MESSAGE, "plugin takes small messages only; pods with ConfigMaps or Secrets may not get through to it");
     }
     if !attached.first {
         hub.metrics.reconnects.inc();
@@ -89,6 +94,7 @@ pub(crate) async fn serve<T: Transport>(hub: Arc<Hub>, transport: T, identity: I
         plugin: name.clone(),
         number: attached.number,
         epoch: if events { outbox.epoch } else { 0 },
+        in_sync: AtomicBool::new(false),
         to_ack: Notify::new(),
     });
     let applied = EventAck {
@@ -106,7 +112,7 @@ pub(crate) async fn serve<T: Transport>(hub: Arc<Hub>, transport: T, identity: I
         return;
     };
     let plan = Plan {
-        first_read: !events || is_behind(&outbox, &applied),
+        first_read: !events || !attached.synced || is_behind(&outbox, &applied),
         events,
     };
     tracing::info!(plugin = %name, remote = %identity.remote, session = attached.number.get(), first_read = plan.first_read, "plugin connected");
@@ -204,14 +210,21 @@ fn check(register: &Register, identity: &Identity) -> Result<(), (CloseCode, Str
         .iter()
         .flat_map(|(key, value)| [("labels", key), ("labels", value)]);
     for (what, text) in words.into_iter().chain(features).chain(labels) {
-        if text.len() > MAX_WORD {
+        if text.len() > limits::REGISTER_WORD {
             return violation(format!(
-                "{what}: a text of {} bytes; {MAX_WORD} at most",
-                text.len()
+                "{what}: a text of {} bytes; {} at most",
+                text.len(),
+                limits::REGISTER_WORD
             ));
         }
     }
     Ok(())
+}
+
+/// The message limit of a plugin that may be too small for pods. None when it is fine, or not declared.
+fn small_message(register: &Register) -> Option<u64> {
+    let declared = register.limits.as_ref()?.max_message_bytes;
+    (declared != 0 && declared < limits::SMALL_MESSAGE).then_some(declared)
 }
 
 /// Features that are offered and known here.

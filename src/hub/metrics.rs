@@ -36,6 +36,8 @@ pub(crate) struct Metrics {
     pub(crate) plugins_connected: Gauge,
     pub(crate) reconnects: Counter,
     pub(crate) takeovers: Counter,
+    pub(crate) takeover_alarms: Counter,
+    pub(crate) small_peers: Counter,
     pub(crate) log_bytes: Counter,
     pub(crate) log_gap_bytes: Counter,
     pub(crate) log_resumes: Counter,
@@ -84,6 +86,16 @@ impl Default for Metrics {
                 &mut registry,
                 "plugin_takeovers",
                 "Live sessions replaced by a newer one of the name",
+            ),
+            takeover_alarms: counter(
+                &mut registry,
+                "plugin_takeover_alarms",
+                "Takeovers that say that two processes fight for one plugin name",
+            ),
+            small_peers: counter(
+                &mut registry,
+                "plugin_small_messages",
+                "Links of plugins that take messages below 1 MiB only",
             ),
             log_bytes: counter(&mut registry, "log_bytes", "Log bytes delivered to readers"),
             log_gap_bytes: counter(

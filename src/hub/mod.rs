@@ -8,17 +8,24 @@
 //! | `registry` | who is connected, and which session of a name counts |
 //! | `placement` | which plugin a new pod goes to (pure) |
 //! | `pods` | what is known of each pod (pure) |
-//! | `calls`, `create`, `delete` | how a call gets through, once |
+//! | `record` | every change of what is kept of pods and deletes |
+//! | `calls`, `flight` | what is under way: one operation a uid, its result for all who ask |
+//! | `create`, `attempt`, `retry`, `delete` | how a create or delete gets through, once |
+//! | `call` | one unary call |
 //! | `logs`, `log_place` | how a log is read over lost links |
 //! | `link`, `peer`, `sync` | the life of one link, what it sends by itself, how the table stays true |
-//! | `view`, `watch`, `metrics` | what people and programs see |
+//! | `rest` | interLink's six calls, as the HTTP edge makes them |
+//! | `view`, `watch`, `metrics`, `readiness` | what people and programs see |
 //!
 //! Locks are short and never held over an await; none is taken while another is held.
 
+mod attempt;
+mod call;
 mod calls;
 mod config;
 mod create;
 mod delete;
+mod flight;
 mod link;
 mod log_place;
 mod logs;
@@ -26,8 +33,11 @@ mod metrics;
 mod peer;
 mod placement;
 mod pods;
+mod readiness;
+mod record;
 mod registry;
 mod rest;
+mod retry;
 mod store;
 mod sync;
 mod view;
@@ -42,13 +52,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::sync::Semaphore;
 
 use self::{
     calls::CallTable,
     metrics::Metrics,
     placement::Candidate,
-    pods::{Applied, PodTable},
+    pods::PodTable,
     registry::{Registry, lock},
 };
 use crate::{
@@ -135,11 +145,7 @@ impl Hub {
     pub fn forget(&self, plugin: &str) -> Result<(), Status> {
         let view = self.plugin_view(plugin);
         self.registry.forget(plugin)?;
-        self.calls.forget_plugin(plugin);
-        self.count_pending();
-        for entry in self.change_pods(|pods| pods.forget(plugin)) {
-            self.publish_gone(Some(view::pod_view(&entry)));
-        }
+        self.plugin_forgotten(plugin);
         self.publish_forgotten(view);
         Ok(())
     }
@@ -157,44 +163,6 @@ impl Hub {
     /// Counts a refused request; `reason` is from a closed set.
     pub fn count_refused(&self, reason: &'static str) {
         self.metrics.refuse(reason);
-    }
-
-    /// The checks of `/readyz`. A hub without plugins is ready: plugins come through the same listener.
-    pub fn checks(&self) -> Vec<Check> {
-        let draining = self.is_draining();
-        let plugins = self.registry.connected_count();
-        let pods = self.read_pods(|pods| pods.iter().count());
-        vec![
-            Check {
-                name: "serving",
-                ok: !draining,
-                detail: if draining {
-                    "shutting down"
-                } else {
-                    "takes links and requests"
-                }
-                .into(),
-            },
-            Check {
-                name: "plugins",
-                ok: true,
-                detail: format!("{plugins} connected"),
-            },
-            Check {
-                name: "pods",
-                ok: pods < pods::MAX_PODS,
-                detail: format!("{pods} of at most {} known", pods::MAX_PODS),
-            },
-            Check {
-                name: "logs",
-                ok: self.log_slots.available_permits() > 0,
-                detail: format!(
-                    "{} of {} log streams free",
-                    self.log_slots.available_permits(),
-                    self.max_log_streams()
-                ),
-            },
-        ]
     }
 
     /// GoAway to all plugins; returns when all links ended or the grace is over.
@@ -227,21 +195,6 @@ impl Hub {
 
     fn read_pods<R>(&self, read: impl FnOnce(&PodTable) -> R) -> R {
         read(&lock(&self.pods))
-    }
-
-    /// Changes the pod table, drops what is too old in it, and counts it.
-    fn change_pods<R>(&self, change: impl FnOnce(&mut PodTable) -> R) -> R {
-        let (result, pruned, count) = {
-            let mut pods = lock(&self.pods);
-            let result = change(&mut pods);
-            let pruned = pods.prune(Instant::now());
-            (result, pruned, pods.len())
-        };
-        self.metrics.pods.set(i64::try_from(count).unwrap_or(i64::MAX));
-        for entry in pruned {
-            self.publish_gone(Some(view::pod_view(&entry)));
-        }
-        result
     }
 
     fn candidates(&self) -> Vec<Candidate> {
@@ -283,40 +236,6 @@ impl Hub {
             None
         } else {
             self.pod_view(uid)
-        }
-    }
-
-    /// A create did not come through: its pod is not there. What a plugin has told of it stays.
-    fn drop_unanswered(&self, uid: &str) {
-        let unanswered = |pods: &mut PodTable| {
-            let known = pods.get(uid).is_some_and(|entry| !entry.answered);
-            if known { pods.remove(uid) } else { None }
-        };
-        if let Some(entry) = self.change_pods(unanswered) {
-            self.publish_gone(Some(view::pod_view(&entry)));
-        }
-    }
-
-    /// The plugin says that a pod is deleted and gone.
-    fn drop_deleted(&self, uid: &str) {
-        let deleting = |pods: &mut PodTable| {
-            let known = pods.get(uid).is_some_and(|entry| entry.deleting);
-            if known { pods.remove(uid) } else { None }
-        };
-        if let Some(entry) = self.change_pods(deleting) {
-            self.publish_gone(Some(view::pod_view(&entry)));
-        }
-    }
-
-    /// Enters the pod of a create. False when the table is full.
-    fn begin_pod(&self, new: &create::NewPod, plugin: &str) -> bool {
-        match self.change_pods(|pods| pods.begin(new.pod.clone(), plugin, new.names.clone())) {
-            Applied::Refused => false,
-            Applied::Added => {
-                self.publish_pod(&new.pod.uid, watch::Change::Added);
-                true
-            }
-            _ => true,
         }
     }
 

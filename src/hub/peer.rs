@@ -1,7 +1,10 @@
 //! What the hub does with what a plugin sends by itself.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -31,33 +34,23 @@ pub(crate) struct Link {
     pub(crate) number: SessionNumber,
     /// Of the outbox in Register; 0 without `events`.
     pub(crate) epoch: u64,
+    /// All its pods were told over this session.
+    pub(crate) in_sync: AtomicBool,
     /// Something new was applied and is to be acknowledged.
     pub(crate) to_ack: Notify,
 }
 
 impl Link {
-    /// Applies a state, tells watchers, and says what it did.
+    /// Applies a state that came over this link, and says what it did.
     pub(crate) fn apply(&self, hub: &Hub, state: PodState) -> Applied {
-        let uid = state.pod.as_ref().map(|pod| pod.uid.clone()).unwrap_or_default();
-        let before = hub.watched_view(&uid);
         let source = Source {
             plugin: &self.plugin,
             epoch: self.epoch,
+            session: self.number,
+            in_sync: self.in_sync.load(Ordering::Relaxed),
             now: Instant::now(),
         };
-        let applied = hub.change_pods(|pods| pods.apply(source, state));
-        match applied {
-            Applied::Added => hub.publish_pod(&uid, Change::Added),
-            Applied::Changed => hub.publish_pod(&uid, Change::Modified),
-            Applied::Removed => hub.publish_gone(before),
-            Applied::Lost => {
-                hub.metrics.pods_lost.inc();
-                tracing::warn!(plugin = %self.plugin, uid = %uid, "pod is lost: its plugin does not have it any more");
-                hub.publish_pod(&uid, Change::Modified);
-            }
-            Applied::Unchanged | Applied::Suspected | Applied::Refused => {}
-        }
-        applied
+        hub.apply_state(source, state)
     }
 
     /// Acknowledges what was applied, as often as the connection takes it: many events, one ack. Ends with the connection.
@@ -117,7 +110,7 @@ impl Peer for Link {
                 let uid = state.pod.as_ref().map(|pod| pod.uid.clone()).unwrap_or_default();
                 let applied = self.apply(&hub, state);
                 if gone && applied != Applied::Refused {
-                    hub.drop_deleted(&uid);
+                    hub.pod_gone(&uid);
                 }
                 applied
             }
@@ -182,6 +175,7 @@ mod tests {
             plugin: "p".into(),
             number: attached.number,
             epoch: 7,
+            in_sync: AtomicBool::new(true),
             to_ack: Notify::new(),
         }
     }

@@ -73,6 +73,22 @@ pub(crate) fn place(wish: Wish<'_>, candidates: &[Candidate]) -> Result<String, 
     }
 }
 
+/// Whether the pool of a node decides and none of its plugins can start pods now: one of them may come soon.
+pub(crate) fn waits_for_pool(wish: Wish<'_>, candidates: &[Candidate]) -> bool {
+    let named = wish.scope.is_some() || wish.annotation.is_some_and(|name| !name.is_empty());
+    let Some(node) = wish.node_name.filter(|node| !named && !node.is_empty()) else {
+        return false;
+    };
+    if candidates.iter().any(|candidate| candidate.name == node) {
+        return false;
+    }
+    let mut pool = candidates
+        .iter()
+        .filter(|candidate| candidate.node.as_deref() == Some(node))
+        .peekable();
+    pool.peek().is_some() && pool.all(|candidate| !candidate.ready)
+}
+
 /// A list for an error text, cut after ten names.
 pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
     const SHOWN: usize = 10;
@@ -156,6 +172,30 @@ mod tests {
             plugin("d", Some("other"), true, 0),
         ];
         assert_eq!(place(wish, &known).unwrap(), "b");
+    }
+
+    #[test]
+    fn a_pool_without_a_ready_plugin_is_waited_for_and_no_other_place_is() {
+        let wish = Wish {
+            node_name: Some("n"),
+            ..Wish::default()
+        };
+        let down = [plugin("a", Some("n"), false, 0), plugin("b", Some("n"), false, 0)];
+        assert!(waits_for_pool(wish, &down));
+        assert!(!waits_for_pool(
+            wish,
+            &[down[0].clone(), plugin("b", Some("n"), true, 0)]
+        ));
+        assert!(!waits_for_pool(
+            wish,
+            &[plugin("n", None, false, 0), down[0].clone()]
+        ));
+        assert!(!waits_for_pool(wish, &[plugin("a", None, false, 0)]));
+        let scope = Wish {
+            scope: Some("a"),
+            ..wish
+        };
+        assert!(!waits_for_pool(scope, &down));
     }
 
     #[test]

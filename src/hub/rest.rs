@@ -13,7 +13,6 @@ use super::{
     delete::OldPod,
     placement::{Wish, list, place},
     registry::Pulse,
-    watch::Change,
 };
 use crate::{
     code::{Code, reason},
@@ -191,9 +190,7 @@ impl Hub {
 
     /// Drops the cached state of a pod, never where it runs; the next event or read brings a new one.
     pub fn update_cache(&self, uid: &str) {
-        if self.change_pods(|pods| pods.drop_state(uid)) {
-            self.publish_pod(uid, Change::Modified);
-        }
+        self.state_dropped(uid);
     }
 }
 

@@ -1,19 +1,24 @@
 //! Keeps the state table true: the first read of a plugin's pods, the regular one, and the deletes that wait.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Hub,
-    calls::request,
+    call::request,
+    delete::may_come_later,
     peer::Link,
     registry::{Mark, Phase, Route},
     watch::Change,
 };
 use crate::{
-    code::Code,
+    code::{Code, reason},
     limits,
     wire::{GetStatus, PodRef, PodState, Status, StatusResult, request::Op, response},
 };
@@ -25,8 +30,6 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 const DELETE_AGAIN: Duration = Duration::from_secs(10);
 /// Kept deletes that are sent at once.
 const DELETES_AT_ONCE: usize = 8;
-/// Pages of one read; far above the pod table's own bound.
-const MAX_PAGES: usize = 1_000;
 
 /// How a session is kept in sync.
 #[derive(Debug, Clone, Copy)]
@@ -39,48 +42,54 @@ pub(crate) struct Plan {
 
 /// Runs until the caller drops it, at the end of the connection.
 pub(crate) async fn run(hub: Arc<Hub>, link: &Link, route: &Route, plan: Plan) {
-    let mut suspects = false;
     if plan.first_read {
-        suspects = first_read(&hub, link, route).await;
+        first_read(&hub, link, route).await;
+        hub.registry.synced(&link.plugin, link.number);
     }
+    link.in_sync.store(true, Ordering::Relaxed);
     if !hub.registry.set_phase(&link.plugin, link.number, Phase::Active) {
         return;
     }
     hub.publish_plugin(&link.plugin, Change::Modified);
-    let mut next_read = Instant::now() + interval(plan, suspects);
+    // Side by side: deletes that hang must not make states stale.
+    tokio::join!(
+        keep_reading(&hub, link, route, plan),
+        keep_deleting(&hub, link, route)
+    );
+}
+
+/// Reads all pods now and then.
+async fn keep_reading(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
+    loop {
+        sleep(interval(plan, hub.has_suspects(&link.plugin))).await;
+        if let Err(status) = read_all(hub, link, route).await {
+            tracing::debug!(plugin = %link.plugin, error = %status, "pods could not be read");
+        }
+    }
+}
+
+/// Makes the deletes that are kept for the plugin, as they come.
+async fn keep_deleting(hub: &Hub, link: &Link, route: &Route) {
     loop {
         let added = hub.calls.pending_added.notified();
-        replay_deletes(&hub, link, route).await;
-        let mut wake = next_read;
+        replay_deletes(hub, link, route).await;
         if hub.calls.has_pending(&link.plugin) {
-            wake = wake.min(Instant::now() + DELETE_AGAIN);
-        }
-        tokio::select! {
-            () = sleep_until(wake) => {}
-            () = added => continue,
-        }
-        if Instant::now() >= next_read {
-            let suspects = match read_all(&hub, link, route).await {
-                Ok(suspects) => suspects,
-                Err(status) => {
-                    tracing::debug!(plugin = %link.plugin, error = %status, "pods could not be read");
-                    false
-                }
-            };
-            next_read = Instant::now() + interval(plan, suspects);
+            let _ = timeout(DELETE_AGAIN, added).await;
+        } else {
+            added.await;
         }
     }
 }
 
 /// Reads until it works once. A plugin that does not know the call has nothing to tell.
-async fn first_read(hub: &Hub, link: &Link, route: &Route) -> bool {
+async fn first_read(hub: &Hub, link: &Link, route: &Route) {
     let mut delay = RETRY_MIN;
     loop {
         match read_all(hub, link, route).await {
-            Ok(suspects) => return suspects,
+            Ok(()) => return,
             Err(status) if status.kind() == Code::Unimplemented => {
                 tracing::warn!(plugin = %link.plugin, "plugin does not know GetStatus; its pods cannot be checked");
-                return false;
+                return;
             }
             Err(status) => {
                 tracing::warn!(plugin = %link.plugin, error = %status, "first read of the plugin's pods failed; trying again");
@@ -91,36 +100,24 @@ async fn first_read(hub: &Hub, link: &Link, route: &Route) -> bool {
     }
 }
 
-/// Reads all pods, then asks for those that should be there and were not told. True when a pod is under suspicion.
-async fn read_all(hub: &Hub, link: &Link, route: &Route) -> Result<bool, Status> {
+/// Reads all pods, then asks for those that should be there and were not told.
+async fn read_all(hub: &Hub, link: &Link, route: &Route) -> Result<(), Status> {
     let mut seen = HashSet::new();
-    let mut as_of = u64::MAX;
-    let mut page_token = String::new();
-    for _ in 0..MAX_PAGES {
-        let page = read(
-            hub,
-            route,
-            GetStatus {
-                all: true,
-                page_token,
-                ..GetStatus::default()
-            },
-        )
-        .await?;
-        as_of = as_of.min(page.as_of);
+    let all = GetStatus {
+        all: true,
+        ..GetStatus::default()
+    };
+    let as_of = read_pages(hub, route, all, |states| {
         seen.extend(
-            page.pods
+            states
                 .iter()
                 .filter_map(|state| Some(state.pod.as_ref()?.uid.clone())),
         );
-        apply(hub, link, page.pods);
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
+        apply(hub, link, states);
+    })
+    .await?;
     // Everything up to as_of is in what was just applied.
-    if link.epoch != 0 && as_of != u64::MAX && as_of > 0 {
+    if link.epoch != 0 && as_of > 0 {
         let mark = Mark {
             epoch: link.epoch,
             seq: as_of,
@@ -132,25 +129,50 @@ async fn read_all(hub: &Hub, link: &Link, route: &Route) -> Result<bool, Status>
     // Missing from a list is no news; asked for by name it is an answer.
     let missing = hub.expected(&link.plugin, &seen);
     for chunk in missing.chunks(limits::MAX_STATUS_PAGE) {
-        let page = read(
-            hub,
-            route,
-            GetStatus {
-                pods: chunk.to_vec(),
-                ..GetStatus::default()
-            },
-        )
-        .await?;
         let asked: HashSet<&str> = chunk.iter().map(|pod: &PodRef| pod.uid.as_str()).collect();
-        let answers = page.pods.into_iter().filter(|state| {
-            state
-                .pod
-                .as_ref()
-                .is_some_and(|pod| asked.contains(pod.uid.as_str()))
-        });
-        apply(hub, link, answers.collect());
+        let named = GetStatus {
+            pods: chunk.to_vec(),
+            ..GetStatus::default()
+        };
+        read_pages(hub, route, named, |mut states| {
+            states.retain(|state| {
+                state
+                    .pod
+                    .as_ref()
+                    .is_some_and(|pod| asked.contains(pod.uid.as_str()))
+            });
+            apply(hub, link, states);
+        })
+        .await?;
     }
-    Ok(hub.has_suspects(&link.plugin))
+    Ok(())
+}
+
+/// Reads page after page. Gives the outbox number as of which all of them are true.
+async fn read_pages(
+    hub: &Hub,
+    route: &Route,
+    mut what: GetStatus,
+    mut each: impl FnMut(Vec<PodState>),
+) -> Result<u64, Status> {
+    let mut as_of = u64::MAX;
+    for _ in 0..limits::HUB_STATUS_PAGES {
+        let page = read(hub, route, what.clone()).await?;
+        as_of = as_of.min(page.as_of);
+        each(page.pods);
+        if page.next_page_token.is_empty() {
+            return Ok(as_of);
+        }
+        what.page_token = page.next_page_token;
+    }
+    Err(Status::new(
+        Code::Internal,
+        reason::PLUGIN_ERROR,
+        format!(
+            "the plugin's list of pods has no end after {} pages",
+            limits::HUB_STATUS_PAGES
+        ),
+    ))
 }
 
 async fn read(hub: &Hub, route: &Route, what: GetStatus) -> Result<StatusResult, Status> {
@@ -189,8 +211,12 @@ async fn replay_deletes(hub: &Hub, link: &Link, route: &Route) {
             let deadline = Instant::now() + limits::DELETE_TIMEOUT;
             match hub.send_delete(route, &link.plugin, &delete, None, deadline).await {
                 Ok(()) => tracing::info!(plugin = %link.plugin, pod = %delete.pod, "kept delete is done"),
-                Err(status) => {
+                Err(status) if may_come_later(&status) => {
                     tracing::debug!(plugin = %link.plugin, pod = %delete.pod, error = %status, "kept delete did not get through");
+                }
+                Err(status) => {
+                    tracing::warn!(plugin = %link.plugin, pod = %delete.pod, error = %status, "plugin refuses a kept delete; it is given up");
+                    hub.delete_dropped(&link.plugin, &delete.pod.uid);
                 }
             }
         })

@@ -9,10 +9,14 @@
 //! The newest session of a name wins. Every session has a number; a frame or a loss that carries an older number than
 //! the plugin's present one is ignored, so that a fenced session cannot change anything any more.
 
+mod plugin;
+mod route;
+mod session;
+
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use tokio::{
@@ -20,47 +24,20 @@ use tokio::{
     time::Instant,
 };
 
-use super::placement::{Candidate, NODE_LABEL};
+pub(crate) use plugin::{Plugin, Pulse};
+pub(crate) use session::{Phase, Route, SessionNumber};
+
+use self::session::Session;
 use crate::{
-    code::{Code, reason},
+    code::Code,
     connection::Connection,
     limits,
     wire::{NodeStatus, Register, Status, feature},
 };
 
-/// Plugin names that are remembered. A new name over it is refused.
-const MAX_PLUGINS: usize = 10_000;
-/// A takeover counts only if the old session was heard of this recently: else it was only half open.
-const TAKEOVER_FRESH: Duration = Duration::from_secs(5);
-/// This many takeovers in [`TAKEOVER_SPAN`] raise an alarm.
-const TAKEOVER_ALARM: usize = 3;
-const TAKEOVER_SPAN: Duration = Duration::from_secs(3600);
-
 /// Locks, also after a panic elsewhere: no state here is left half changed by one.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The number of a session: higher is newer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SessionNumber(u64);
-
-impl SessionNumber {
-    /// For logs.
-    pub(crate) fn get(self) -> u64 {
-        self.0
-    }
-}
-
-/// Where a session stands. AWAIT_REGISTER has no entry here; DETACHED is a plugin without a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Connected; its pods are being read.
-    Syncing,
-    /// Calls are routed to it.
-    Active,
-    /// It takes no new call.
-    Draining,
 }
 
 /// What the hub has applied of a plugin's outbox.
@@ -70,67 +47,19 @@ pub(crate) struct Mark {
     pub(crate) seq: u64,
 }
 
-/// All that is needed to call a plugin; cheap to clone.
-#[derive(Debug, Clone)]
-pub(crate) struct Route {
-    pub(crate) connection: Connection,
-    pub(crate) instance: String,
-    pub(crate) jobs_epoch: u64,
-    pub(crate) flow_control: bool,
-    /// Unary calls that the plugin takes at once.
-    pub(crate) calls: Arc<Semaphore>,
-    /// Creates may not take all of them: deletes and status reads must get through.
-    pub(crate) creates: Arc<Semaphore>,
-}
-
-/// A session as the registry keeps it.
-#[derive(Debug)]
-struct Session {
-    number: SessionNumber,
-    phase: Phase,
-    route: Option<Route>,
-    calls: Arc<Semaphore>,
-    creates: Arc<Semaphore>,
-}
-
-/// One plugin, connected or remembered.
-#[derive(Debug)]
-pub(crate) struct Plugin {
-    pub(crate) register: Register,
-    pub(crate) node: NodeStatus,
-    pub(crate) remote: String,
-    pub(crate) since: SystemTime,
-    pub(crate) last_seen: SystemTime,
-    pub(crate) reconnects: u64,
-    /// Why it is not connected.
-    pub(crate) lost_reason: String,
-    /// When ping was last good, and with what; the grace runs from here.
-    pub(crate) last_good: Option<(Instant, NodeStatus)>,
-    pub(crate) applied: Mark,
-    session: Option<Session>,
-    takeovers: VecDeque<Instant>,
-}
-
 /// What [`Registry::attach`] found.
 #[derive(Debug)]
 pub(crate) struct Attached {
     pub(crate) number: SessionNumber,
     /// What the hub has applied of the present outbox epoch.
     pub(crate) applied: Mark,
+    /// The hub has read all its pods since that outbox began: what it lacks comes as events.
+    pub(crate) synced: bool,
     /// The session that was taken over; to be closed.
     pub(crate) old: Option<Connection>,
     /// Too many takeovers: two processes share the name.
     pub(crate) alarm: bool,
     pub(crate) first: bool,
-}
-
-/// How a plugin answers ping.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Pulse {
-    /// Good, or within the grace: the last good status.
-    Good(NodeStatus),
-    /// Why not.
-    Bad(String),
 }
 
 #[derive(Debug, Default)]
@@ -157,9 +86,10 @@ impl Registry {
         state.last += 1;
         let number = SessionNumber(state.last);
         let name = register.plugin.clone();
-        if !state.plugins.contains_key(&name) && state.plugins.len() >= MAX_PLUGINS {
+        if !state.plugins.contains_key(&name) && state.plugins.len() >= limits::HUB_PLUGINS {
             return Err(format!(
-                "{MAX_PLUGINS} plugin names are known already; forget some with `towline plugins forget`"
+                "{} plugin names are known already; forget some with `towline plugins forget`",
+                limits::HUB_PLUGINS
             ));
         }
         let taken = register.limits.as_ref().map_or(0, |limits| limits.max_calls);
@@ -191,12 +121,14 @@ impl Registry {
             lost_reason: String::new(),
             last_good: None,
             applied: Mark::default(),
+            synced: false,
             session: None,
             takeovers: VecDeque::new(),
         });
         if !first {
             plugin.reconnects += 1;
         }
+        let was_good = plugin.is_ready();
         let old = plugin
             .session
             .take()
@@ -205,7 +137,7 @@ impl Registry {
         let alarm = match &old {
             Some(old) if plugin.register.instance != register.instance => {
                 let silent = now.into_std().saturating_duration_since(old.last_heard());
-                silent < TAKEOVER_FRESH && plugin.takeover(now)
+                silent < limits::TAKEOVER_FRESH && plugin.takeover(now)
             }
             _ => false,
         };
@@ -213,6 +145,7 @@ impl Registry {
         // Of another epoch nothing is known; applied() takes the new one over.
         if plugin.applied.epoch != epoch {
             plugin.applied = Mark::default();
+            plugin.synced = false;
         }
         plugin.session = Some(session);
         plugin.register = register;
@@ -220,10 +153,11 @@ impl Registry {
         plugin.since = SystemTime::now();
         plugin.last_seen = plugin.since;
         plugin.lost_reason.clear();
-        plugin.set_node(node, now);
+        plugin.set_node(node, was_good, now);
         Ok(Attached {
             number,
             applied: plugin.applied,
+            synced: plugin.synced,
             old,
             alarm,
             first,
@@ -250,6 +184,7 @@ impl Registry {
             connection,
             instance,
             jobs_epoch,
+            unanswered: Arc::default(),
             calls: session.calls.clone(),
             creates: session.creates.clone(),
         };
@@ -301,7 +236,7 @@ impl Registry {
             return false;
         }
         if let Some(plugin) = state.plugins.get_mut(name) {
-            plugin.set_node(node, Instant::now());
+            plugin.set_node(node, plugin.node.ready, Instant::now());
         }
         true
     }
@@ -318,62 +253,23 @@ impl Registry {
         Some(plugin.applied)
     }
 
+    /// All pods were read over this session. False when it is fenced.
+    pub(crate) fn synced(&self, name: &str, number: SessionNumber) -> bool {
+        let mut state = lock(&self.state);
+        if state.session(name, number).is_none() {
+            return false;
+        }
+        if let Some(plugin) = state.plugins.get_mut(name) {
+            plugin.synced = true;
+        }
+        true
+    }
+
     /// What was applied of the present session's outbox.
     pub(crate) fn mark(&self, name: &str, number: SessionNumber) -> Option<Mark> {
         let mut state = lock(&self.state);
         state.session(name, number)?;
         state.plugins.get(name).map(|plugin| plugin.applied)
-    }
-
-    /// The route of a plugin that takes calls now.
-    pub(crate) fn route(&self, name: &str) -> Option<Route> {
-        lock(&self.state).route(name)
-    }
-
-    /// Waits until the plugin takes calls. None when `until` came first. Cancel safe.
-    pub(crate) async fn routable(&self, name: &str, until: Instant) -> Option<Route> {
-        let mut changes = {
-            let mut state = lock(&self.state);
-            if let Some(route) = state.route(name) {
-                return Some(route);
-            }
-            state
-                .waiting
-                .entry(name.to_owned())
-                .or_insert_with(|| watch::channel(0).0)
-                .subscribe()
-        };
-        let found = tokio::time::timeout_at(until, async {
-            loop {
-                if changes.changed().await.is_err() {
-                    return None;
-                }
-                if let Some(route) = self.route(name) {
-                    return Some(route);
-                }
-            }
-        })
-        .await
-        .ok()
-        .flatten();
-        drop(changes);
-        lock(&self.state)
-            .waiting
-            .retain(|_, sender| sender.receiver_count() > 0);
-        found
-    }
-
-    /// All plugins as placement sees them; the pods are counted by the caller.
-    pub(crate) fn candidates(&self) -> Vec<Candidate> {
-        let state = lock(&self.state);
-        let candidate = |(name, plugin): (&String, &Plugin)| Candidate {
-            name: name.clone(),
-            node: plugin.register.labels.get(NODE_LABEL).cloned(),
-            connected: plugin.session.is_some(),
-            ready: plugin.is_ready(),
-            pods: 0,
-        };
-        state.plugins.iter().map(candidate).collect()
     }
 
     /// Reads one plugin.
@@ -422,47 +318,6 @@ impl Registry {
             }
         }
     }
-
-    /// All live connections.
-    pub(crate) fn connections(&self) -> Vec<Connection> {
-        let state = lock(&self.state);
-        let routes = state
-            .plugins
-            .values()
-            .filter_map(|plugin| plugin.session.as_ref()?.route.as_ref());
-        routes.map(|route| route.connection.clone()).collect()
-    }
-
-    /// Why a plugin cannot be called, for the text of a 503: name, when last seen, and why.
-    pub(crate) fn absence(&self, name: &str) -> Status {
-        let state = lock(&self.state);
-        let text = match state.plugins.get(name) {
-            None => {
-                let known = super::placement::list(state.plugins.keys().map(String::as_str));
-                let known = if known.is_empty() {
-                    "none".to_owned()
-                } else {
-                    known
-                };
-                format!("plugin {name} has never connected to this hub (known: {known})")
-            }
-            Some(plugin) => match &plugin.session {
-                None => format!(
-                    "plugin {name} is not connected, last seen {}: {}",
-                    super::view::rfc3339(plugin.last_seen),
-                    plugin.lost_reason
-                ),
-                Some(session) => match session.phase {
-                    Phase::Syncing => {
-                        format!("plugin {name} is connected, but its pods are still being read")
-                    }
-                    Phase::Draining => format!("plugin {name} is going away"),
-                    Phase::Active => format!("plugin {name} was just lost"),
-                },
-            },
-        };
-        Status::new(Code::Unavailable, reason::PLUGIN_OFFLINE, text)
-    }
 }
 
 impl State {
@@ -472,81 +327,5 @@ impl State {
             .session
             .as_mut()
             .filter(|session| session.number == number)
-    }
-
-    fn route(&self, name: &str) -> Option<Route> {
-        let session = self.plugins.get(name)?.session.as_ref()?;
-        let route = session
-            .route
-            .as_ref()
-            .filter(|route| route.connection.is_open())?;
-        (session.phase == Phase::Active).then(|| route.clone())
-    }
-
-    fn wake(&self, name: &str) {
-        if let Some(sender) = self.waiting.get(name) {
-            sender.send_modify(|count| *count += 1);
-        }
-    }
-}
-
-impl Plugin {
-    /// Connected, and it can start pods.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.session.is_some() && self.node.ready
-    }
-
-    /// Whether it has a session.
-    pub(crate) fn is_connected(&self) -> bool {
-        self.session.is_some()
-    }
-
-    /// Why it is not ready or not connected; empty when fine.
-    pub(crate) fn reason(&self) -> String {
-        match &self.session {
-            None => format!("not connected: {}", self.lost_reason),
-            Some(_) if self.node.ready => String::new(),
-            Some(_) if self.node.reason.is_empty() => "not ready, and it did not say why".into(),
-            Some(_) => self.node.reason.clone(),
-        }
-    }
-
-    /// How it answers ping.
-    pub(crate) fn pulse(&self, now: Instant, grace: Duration) -> Pulse {
-        if self.is_ready() {
-            return Pulse::Good(self.node.clone());
-        }
-        match &self.last_good {
-            Some((at, node)) if now.duration_since(*at) < grace => Pulse::Good(node.clone()),
-            _ => Pulse::Bad(self.reason()),
-        }
-    }
-
-    /// Lists left out of a new status mean that nothing changed about them.
-    fn set_node(&mut self, mut node: NodeStatus, now: Instant) {
-        if self.node.ready {
-            self.last_good = Some((now, self.node.clone()));
-        }
-        if node.accelerators.is_none() {
-            node.accelerators = self.node.accelerators.take();
-        }
-        if node.taints.is_none() {
-            node.taints = self.node.taints.take();
-        }
-        if node.ready {
-            self.last_good = Some((now, node.clone()));
-        }
-        self.node = node;
-    }
-
-    /// Counts a takeover; true when there were too many lately.
-    fn takeover(&mut self, now: Instant) -> bool {
-        self.takeovers
-            .retain(|at| now.duration_since(*at) < TAKEOVER_SPAN);
-        self.takeovers.push_back(now);
-        if self.takeovers.len() > TAKEOVER_ALARM {
-            self.takeovers.pop_front();
-        }
-        self.takeovers.len() >= TAKEOVER_ALARM
     }
 }

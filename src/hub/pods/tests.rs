@@ -4,7 +4,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::{ContainerRunning, ContainerWaiting};
+use crate::wire::{
+    ContainerRunning, ContainerState, ContainerTerminated, ContainerWaiting, container_state::State,
+};
 
 const UID: &str = "11111111-2222-3333-4444-555555555555";
 
@@ -16,6 +18,8 @@ fn source(now: Instant) -> Source<'static> {
     Source {
         plugin: "p",
         epoch: 7,
+        session: SessionNumber::default(),
+        in_sync: true,
         now,
     }
 }
@@ -114,11 +118,11 @@ fn no_containers_is_no_news() {
 fn two_absent_answers_ten_seconds_apart_lose_a_pod() {
     let (mut table, now) = (answered(), Instant::now());
     table.apply(source(now), running(1));
-    assert_eq!(table.absent(source(now), UID), Applied::Suspected);
+    assert_eq!(table.absent(source(now), UID, 0), Applied::Suspected);
     let soon = now + Duration::from_secs(9);
-    assert_eq!(table.absent(source(soon), UID), Applied::Suspected);
+    assert_eq!(table.absent(source(soon), UID, 0), Applied::Suspected);
     let later = now + Duration::from_secs(10);
-    assert_eq!(table.absent(source(later), UID), Applied::Lost);
+    assert_eq!(table.absent(source(later), UID, 0), Applied::Lost);
     let state = table.get(UID).unwrap().state.clone().unwrap();
     let Some(State::Terminated(ended)) = &state.containers[0].state else {
         panic!("not terminated")
@@ -130,24 +134,24 @@ fn two_absent_answers_ten_seconds_apart_lose_a_pod() {
 #[test]
 fn a_pod_that_shows_up_again_is_not_suspected_any_more() {
     let (mut table, now) = (answered(), Instant::now());
-    table.absent(source(now), UID);
+    table.absent(source(now), UID, 0);
     table.apply(source(now), running(1));
     let later = now + Duration::from_secs(60);
-    assert_eq!(table.absent(source(later), UID), Applied::Suspected);
+    assert_eq!(table.absent(source(later), UID, 0), Applied::Suspected);
 }
 
 #[test]
 fn a_pod_whose_create_is_not_answered_is_never_lost() {
     let (mut table, now) = (PodTable::default(), Instant::now());
     table.begin(pod(), "p", Vec::new());
-    assert_eq!(table.absent(source(now), UID), Applied::Unchanged);
+    assert_eq!(table.absent(source(now), UID, 0), Applied::Unchanged);
 }
 
 #[test]
 fn a_lost_pod_without_any_state_is_reported_with_the_names_of_its_spec() {
     let (mut table, now) = (answered(), Instant::now());
-    table.absent(source(now), UID);
-    table.absent(source(now + limits::LOST_AFTER), UID);
+    table.absent(source(now), UID, 0);
+    table.absent(source(now + limits::LOST_AFTER), UID, 0);
     assert_eq!(
         table.get(UID).unwrap().state.as_ref().unwrap().containers[0].name,
         "main"
@@ -159,7 +163,7 @@ fn a_deleted_pod_goes_when_it_is_absent() {
     let (mut table, now) = (answered(), Instant::now());
     table.apply(source(now), running(1));
     assert_eq!(table.deleted(UID, true), Applied::Changed);
-    assert_eq!(table.absent(source(now), UID), Applied::Removed);
+    assert_eq!(table.absent(source(now), UID, 0), Applied::Removed);
     assert!(table.get(UID).is_none());
 }
 

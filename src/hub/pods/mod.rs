@@ -3,6 +3,10 @@
 //! A cache of what the plugins know, fed by events and by GetStatus. A state is applied only if its sequence
 //! number is not older within its epoch, and a terminal pod goes back only if a restart count rises.
 
+mod entry;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, VecDeque},
     time::SystemTime,
@@ -10,46 +14,24 @@ use std::{
 
 use tokio::time::Instant;
 
+pub(crate) use entry::Entry;
+
+use self::entry::{is_terminal, restarted};
 use crate::{
+    hub::registry::SessionNumber,
     interlink, limits,
-    wire::{
-        ContainerState, ContainerTerminated, PodRef, PodState, Presence, Timestamp, container_state::State,
-    },
+    wire::{PodRef, PodState, Presence},
 };
-
-/// Pods that are not terminal, over all plugins. Adoption of more is refused and counted.
-pub(crate) const MAX_PODS: usize = 200_000;
-
-/// Everything known of one pod.
-#[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) pod: PodRef,
-    /// The owner: later calls go there.
-    pub(crate) plugin: String,
-    pub(crate) job_id: String,
-    /// True once the plugin has answered its create (or has told of the pod by itself).
-    pub(crate) answered: bool,
-    /// True once the plugin has confirmed a delete.
-    pub(crate) deleting: bool,
-    /// Why it counts as lost.
-    pub(crate) lost: Option<String>,
-    /// The latest state; none before the first one, or after updateCache.
-    pub(crate) state: Option<PodState>,
-    pub(crate) created_at: SystemTime,
-    pub(crate) observed_at: Option<SystemTime>,
-    /// Names and images of the spec at create, so that a lost pod without any state can be reported.
-    names: Vec<(String, String)>,
-    epoch: u64,
-    seq: u64,
-    absent_since: Option<Instant>,
-    terminal: bool,
-}
 
 /// Where a state comes from.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub(crate) plugin: &'a str,
     pub(crate) epoch: u64,
+    /// The session that it came over: what an older one says late changes nothing.
+    pub(crate) session: SessionNumber,
+    /// The plugin has told all its pods over this session: only then its word can make a pod lost.
+    pub(crate) in_sync: bool,
     pub(crate) now: Instant,
 }
 
@@ -86,7 +68,7 @@ impl PodTable {
         if self.pods.contains_key(&pod.uid) {
             return Applied::Unchanged;
         }
-        if self.pods.len() >= MAX_PODS {
+        if self.pods.len() >= limits::HUB_PODS {
             return Applied::Refused;
         }
         self.insert(Entry {
@@ -102,6 +84,7 @@ impl PodTable {
             names,
             epoch: 0,
             seq: 0,
+            session: SessionNumber::default(),
             absent_since: None,
             terminal: false,
         });
@@ -140,7 +123,7 @@ impl PodTable {
             return Applied::Refused;
         };
         match state.presence() {
-            Presence::Absent => return self.absent(source, &pod.uid),
+            Presence::Absent => return self.absent(source, &pod.uid, state.seq),
             Presence::Unreachable | Presence::Unspecified => return Applied::Unchanged,
             Presence::Present => {}
         }
@@ -160,9 +143,10 @@ impl PodTable {
         let Some(entry) = self.pods.get_mut(&pod.uid) else {
             return Applied::Refused;
         };
-        if entry.epoch == source.epoch && state.seq < entry.seq {
+        if entry.is_newer(source, state.seq) {
             return Applied::Unchanged;
         }
+        entry.session = source.session;
         entry.absent_since = None;
         if !state.job_id.is_empty() {
             entry.job_id.clone_from(&state.job_id);
@@ -192,14 +176,18 @@ impl PodTable {
         }
     }
 
-    /// The plugin is sure that it does not have this pod.
-    pub(crate) fn absent(&mut self, source: Source<'_>, uid: &str) -> Applied {
+    /// The plugin is sure that it does not have this pod. `seq` is 0 when it does not say as of when.
+    pub(crate) fn absent(&mut self, source: Source<'_>, uid: &str, seq: u64) -> Applied {
         let Some(entry) = self.pods.get_mut(uid) else {
             return Applied::Unchanged;
         };
         if entry.plugin != source.plugin {
             return Applied::Refused;
         }
+        if entry.is_newer(source, if seq == 0 { u64::MAX } else { seq }) {
+            return Applied::Unchanged;
+        }
+        entry.session = source.session;
         if entry.deleting {
             self.remove(uid);
             return Applied::Removed;
@@ -208,7 +196,7 @@ impl PodTable {
             return Applied::Unchanged;
         }
         match entry.absent_since {
-            Some(since) if source.now.duration_since(since) >= limits::LOST_AFTER => {
+            Some(since) if source.in_sync && source.now.duration_since(since) >= limits::LOST_AFTER => {
                 let why = format!("plugin {} does not have this pod any more", entry.plugin);
                 let state = entry.lost_state(&why);
                 entry.lost = Some(why);
@@ -324,83 +312,6 @@ impl PodTable {
     }
 }
 
-impl Entry {
-    /// Whether it is over.
-    pub(crate) fn is_terminal(&self) -> bool {
-        self.terminal
-    }
-
-    /// Containers in its spec, as far as they are known.
-    pub(crate) fn spec_len(&self) -> usize {
-        self.names.len()
-    }
-
-    /// Whether it was seen ABSENT once and waits for the second look.
-    pub(crate) fn is_suspected(&self) -> bool {
-        self.absent_since.is_some() && !self.terminal
-    }
-
-    /// The state of a pod that its plugin does not have any more: what had not ended ends with 137.
-    fn lost_state(&self, why: &str) -> PodState {
-        let mut state = self.state.clone().unwrap_or_default();
-        state.pod = Some(self.pod.clone());
-        state.job_id.clone_from(&self.job_id);
-        state.set_presence(Presence::Present);
-        if state.containers.is_empty() {
-            state.containers = self
-                .names
-                .iter()
-                .map(|(name, image)| ContainerState {
-                    name: name.clone(),
-                    image: image.clone(),
-                    ..ContainerState::default()
-                })
-                .collect();
-        }
-        // One container at least must say it, also when neither the spec nor a state was ever seen.
-        if state.containers.is_empty() {
-            state.containers.push(ContainerState::default());
-        }
-        let message = format!("lost: {why}");
-        let finished_at = Some(Timestamp::from(SystemTime::now()));
-        for container in state.containers.iter_mut().chain(&mut state.init_containers) {
-            if matches!(container.state, Some(State::Terminated(_))) {
-                continue;
-            }
-            let started_at = match &container.state {
-                Some(State::Running(running)) => running.started_at,
-                _ => None,
-            };
-            container.ready = false;
-            container.state = Some(State::Terminated(ContainerTerminated {
-                exit_code: 137,
-                reason: "Lost".into(),
-                message: message.clone(),
-                started_at,
-                finished_at,
-                ..ContainerTerminated::default()
-            }));
-        }
-        state
-    }
-}
-
-/// Whether nothing more will come: all main containers ended, or an init container failed the pod.
-fn is_terminal(state: &PodState) -> bool {
-    interlink::phase(state).is_terminal()
-}
-
 fn valid_ref(pod: &PodRef) -> bool {
     interlink::is_uid(&pod.uid) && pod.namespace.len() <= 63 && pod.name.len() <= 253
 }
-
-fn restarted(old: Option<&PodState>, new: &PodState) -> bool {
-    let Some(old) = old else { return true };
-    let mut before = old.containers.iter().chain(&old.init_containers);
-    let after = || new.containers.iter().chain(&new.init_containers);
-    before.any(|old| after().any(|new| new.name == old.name && new.restart_count > old.restart_count))
-}
-
-#[cfg(test)]
-#[path = "pods_tests.rs"]
-mod tests;

@@ -1,0 +1,89 @@
+//! A create or delete under way. It runs in a task of its own to the end, whatever the HTTP client does, and everybody
+//! who asks for the same thing waits for the same result.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::registry::lock;
+use crate::{
+    code::{Code, reason},
+    wire::Status,
+};
+
+/// One create or delete under way.
+#[derive(Debug)]
+pub(crate) struct Flight<T> {
+    /// Whether a call of it was ever handed over; see [`Flight::send`].
+    sent: Mutex<bool>,
+    /// Ends it as soon as no call is at the plugin.
+    pub(crate) cancel: CancellationToken,
+    done: watch::Sender<Option<Result<T, Status>>>,
+}
+
+impl<T: Clone> Flight<T> {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            sent: Mutex::new(false),
+            cancel: CancellationToken::new(),
+            done: watch::channel(None).0,
+        })
+    }
+
+    /// Marks that a call goes out now. False when it was cancelled before.
+    pub(crate) fn send(&self) -> bool {
+        let mut sent = lock(&self.sent);
+        if self.cancel.is_cancelled() {
+            return false;
+        }
+        *sent = true;
+        true
+    }
+
+    /// Whether a call of it ever went out.
+    pub(crate) fn was_sent(&self) -> bool {
+        *lock(&self.sent)
+    }
+
+    /// No further call goes out; one that is at the plugin is waited for.
+    pub(crate) fn cancel_unsent(&self) {
+        let _sent = lock(&self.sent);
+        self.cancel.cancel();
+    }
+
+    /// Gives everybody the result.
+    pub(crate) fn finish(&self, result: Result<T, Status>) {
+        self.done.send_replace(Some(result));
+    }
+
+    /// Waits for the result. Cancel safe.
+    pub(crate) async fn result(&self) -> Result<T, Status> {
+        let mut done = self.done.subscribe();
+        match done.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or_else(|| Err(ended_early())),
+            Err(_) => Err(ended_early()),
+        }
+    }
+}
+
+/// A flight and whether the caller has to start it.
+#[derive(Debug)]
+pub(crate) enum Entered<T> {
+    New(Arc<Flight<T>>),
+    Running(Arc<Flight<T>>),
+}
+
+/// The create was overtaken by a delete.
+pub(crate) fn deleted() -> Status {
+    Status::new(
+        Code::Aborted,
+        reason::DELETED,
+        "the pod was deleted; it is not created any more",
+    )
+    .not_started()
+}
+
+fn ended_early() -> Status {
+    Status::new(Code::Internal, "", "the operation ended without a result")
+}

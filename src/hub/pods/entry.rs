@@ -1,0 +1,118 @@
+//! One pod of the table, and what its states mean.
+
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use super::Source;
+use crate::{
+    hub::registry::SessionNumber,
+    interlink,
+    wire::{
+        ContainerState, ContainerTerminated, PodRef, PodState, Presence, Timestamp, container_state::State,
+    },
+};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) pod: PodRef,
+    /// The owner: later calls go there.
+    pub(crate) plugin: String,
+    pub(crate) job_id: String,
+    /// True once the plugin has answered its create (or has told of the pod by itself).
+    pub(crate) answered: bool,
+    /// True once the plugin has confirmed a delete.
+    pub(crate) deleting: bool,
+    /// Why it counts as lost.
+    pub(crate) lost: Option<String>,
+    /// The latest state; none before the first one, or after updateCache.
+    pub(crate) state: Option<PodState>,
+    pub(crate) created_at: SystemTime,
+    pub(crate) observed_at: Option<SystemTime>,
+    /// Names and images of the spec at create, so that a lost pod without any state can be reported.
+    pub(super) names: Vec<(String, String)>,
+    pub(super) epoch: u64,
+    pub(super) seq: u64,
+    pub(super) session: SessionNumber,
+    pub(super) absent_since: Option<Instant>,
+    pub(super) terminal: bool,
+}
+
+impl Entry {
+    /// Whether it is over.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Containers in its spec, as far as they are known.
+    pub(crate) fn spec_len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether it was seen ABSENT once and waits for the second look.
+    pub(crate) fn is_suspected(&self) -> bool {
+        self.absent_since.is_some() && !self.terminal
+    }
+
+    /// Whether what is known is newer than what this source says as of `seq`.
+    pub(super) fn is_newer(&self, source: Source<'_>, seq: u64) -> bool {
+        source.session < self.session || (source.epoch == self.epoch && seq < self.seq)
+    }
+
+    /// The state of a pod that its plugin does not have any more: what had not ended ends with 137.
+    pub(super) fn lost_state(&self, why: &str) -> PodState {
+        let mut state = self.state.clone().unwrap_or_default();
+        state.pod = Some(self.pod.clone());
+        state.job_id.clone_from(&self.job_id);
+        state.set_presence(Presence::Present);
+        if state.containers.is_empty() {
+            state.containers = self
+                .names
+                .iter()
+                .map(|(name, image)| ContainerState {
+                    name: name.clone(),
+                    image: image.clone(),
+                    ..ContainerState::default()
+                })
+                .collect();
+        }
+        // One container at least must say it, also when neither the spec nor a state was ever seen.
+        if state.containers.is_empty() {
+            state.containers.push(ContainerState::default());
+        }
+        let message = format!("lost: {why}");
+        let finished_at = Some(Timestamp::from(SystemTime::now()));
+        for container in state.containers.iter_mut().chain(&mut state.init_containers) {
+            if matches!(container.state, Some(State::Terminated(_))) {
+                continue;
+            }
+            let started_at = match &container.state {
+                Some(State::Running(running)) => running.started_at,
+                _ => None,
+            };
+            container.ready = false;
+            container.state = Some(State::Terminated(ContainerTerminated {
+                exit_code: 137,
+                reason: "Lost".into(),
+                message: message.clone(),
+                started_at,
+                finished_at,
+                ..ContainerTerminated::default()
+            }));
+        }
+        state
+    }
+}
+
+/// Whether nothing more will come: all main containers ended, or an init container failed the pod.
+pub(super) fn is_terminal(state: &PodState) -> bool {
+    interlink::phase(state).is_terminal()
+}
+
+/// Whether a container was started again between the two.
+pub(super) fn restarted(old: Option<&PodState>, new: &PodState) -> bool {
+    let Some(old) = old else { return true };
+    let mut before = old.containers.iter().chain(&old.init_containers);
+    let after = || new.containers.iter().chain(&new.init_containers);
+    before.any(|old| after().any(|new| new.name == old.name && new.restart_count > old.restart_count))
+}

@@ -1,0 +1,146 @@
+//! Every change of what the hub keeps of pods and deletes, and nothing else makes one: a pod is placed, its create is
+//! answered or given up, a state is applied, a delete is kept or confirmed, pods are forgotten.
+
+use std::sync::atomic::Ordering;
+
+use tokio::time::Instant;
+
+use super::{
+    Hub,
+    calls::PendingDelete,
+    create::NewPod,
+    pods::{Applied, PodTable, Source},
+    registry::lock,
+    view,
+    watch::Change,
+};
+use crate::wire::{PodState, Status};
+
+impl Hub {
+    /// A create is in hand and its plugin is chosen. False when the table is full.
+    pub(crate) fn pod_placed(&self, new: &NewPod, plugin: &str) -> bool {
+        match self.change_pods(|pods| pods.begin(new.pod.clone(), plugin, new.names.clone())) {
+            Applied::Refused => false,
+            Applied::Added => {
+                self.publish_pod(&new.pod.uid, Change::Added);
+                true
+            }
+            _ => true,
+        }
+    }
+
+    /// The plugin took the pod.
+    pub(crate) fn create_answered(&self, uid: &str, job_id: &str) {
+        self.change_pods(|pods| pods.answered(uid, job_id));
+        self.publish_pod(uid, Change::Modified);
+    }
+
+    /// A create did not come through: its pod is not there. What a plugin has told of it stays.
+    pub(crate) fn create_failed(&self, uid: &str) {
+        self.remove_if(uid, |pods| pods.get(uid).is_some_and(|entry| !entry.answered));
+    }
+
+    /// A plugin told a state. Says what it did.
+    pub(crate) fn apply_state(&self, source: Source<'_>, state: PodState) -> Applied {
+        let uid = state.pod.as_ref().map(|pod| pod.uid.clone()).unwrap_or_default();
+        let before = self.watched_view(&uid);
+        let applied = self.change_pods(|pods| pods.apply(source, state));
+        match applied {
+            Applied::Added => self.publish_pod(&uid, Change::Added),
+            Applied::Changed => self.publish_pod(&uid, Change::Modified),
+            Applied::Removed => self.publish_gone(before),
+            Applied::Lost => {
+                self.metrics.pods_lost.inc();
+                tracing::warn!(plugin = source.plugin, uid = %uid, "pod is lost: its plugin does not have it any more");
+                self.publish_pod(&uid, Change::Modified);
+            }
+            Applied::Unchanged | Applied::Suspected | Applied::Refused => {}
+        }
+        applied
+    }
+
+    /// The plugin says that a pod is deleted and gone.
+    pub(crate) fn pod_gone(&self, uid: &str) {
+        self.remove_if(uid, |pods| pods.get(uid).is_some_and(|entry| entry.deleting));
+    }
+
+    /// Keeps a delete for an absent plugin; in memory, which is said once.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED when too many are kept.
+    pub(crate) fn keep_delete(&self, plugin: &str, delete: PendingDelete) -> Result<(), Status> {
+        self.calls.keep(plugin, delete)?;
+        self.count_pending();
+        if !self.warned_pending.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                plugin,
+                "a delete is kept in memory for an absent plugin; a restart of the hub loses such deletes"
+            );
+        }
+        Ok(())
+    }
+
+    /// The plugin confirmed a delete.
+    pub(crate) fn delete_confirmed(&self, plugin: &str, uid: &str, existed: bool) {
+        self.calls.confirmed(plugin, uid);
+        self.count_pending();
+        let before = self.pod_view(uid);
+        let applied = self.change_pods(|pods| {
+            let owned = pods.get(uid).is_some_and(|entry| entry.plugin == plugin);
+            if owned {
+                pods.deleted(uid, existed)
+            } else {
+                Applied::Unchanged
+            }
+        });
+        match applied {
+            Applied::Removed => self.publish_gone(before),
+            Applied::Changed => self.publish_pod(uid, Change::Modified),
+            _ => {}
+        }
+    }
+
+    /// The plugin refuses a delete that was kept.
+    pub(crate) fn delete_dropped(&self, plugin: &str, uid: &str) {
+        self.calls.confirmed(plugin, uid);
+        self.count_pending();
+    }
+
+    /// Drops the last state of a pod, never where it runs.
+    pub(crate) fn state_dropped(&self, uid: &str) {
+        if self.change_pods(|pods| pods.drop_state(uid)) {
+            self.publish_pod(uid, Change::Modified);
+        }
+    }
+
+    /// Drops the pods of a plugin and the deletes kept for it.
+    pub(crate) fn plugin_forgotten(&self, plugin: &str) {
+        self.calls.forget_plugin(plugin);
+        self.count_pending();
+        for entry in self.change_pods(|pods| pods.forget(plugin)) {
+            self.publish_gone(Some(view::pod_view(&entry)));
+        }
+    }
+
+    fn remove_if(&self, uid: &str, so: impl FnOnce(&PodTable) -> bool) {
+        let removed = self.change_pods(|pods| if so(pods) { pods.remove(uid) } else { None });
+        if let Some(entry) = removed {
+            self.publish_gone(Some(view::pod_view(&entry)));
+        }
+    }
+
+    /// Changes the pod table, drops what is too old in it, and counts it.
+    fn change_pods<R>(&self, change: impl FnOnce(&mut PodTable) -> R) -> R {
+        let (result, pruned, count) = {
+            let mut pods = lock(&self.pods);
+            let result = change(&mut pods);
+            let pruned = pods.prune(Instant::now());
+            (result, pruned, pods.len())
+        };
+        self.metrics.pods.set(i64::try_from(count).unwrap_or(i64::MAX));
+        for entry in pruned {
+            self.publish_gone(Some(view::pod_view(&entry)));
+        }
+        result
+    }
+}

@@ -1,0 +1,116 @@
+//! A plugin: what is remembered of a name, connected or not.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+
+use super::{
+    Mark,
+    session::{Phase, Session},
+};
+use crate::{
+    limits,
+    wire::{NodeStatus, Register},
+};
+
+/// One plugin, connected or remembered.
+#[derive(Debug)]
+pub(crate) struct Plugin {
+    pub(crate) register: Register,
+    pub(crate) node: NodeStatus,
+    pub(crate) remote: String,
+    pub(crate) since: SystemTime,
+    pub(crate) last_seen: SystemTime,
+    pub(crate) reconnects: u64,
+    /// Why it is not connected.
+    pub(crate) lost_reason: String,
+    /// When ping was last good, and with what; the grace runs from here.
+    pub(crate) last_good: Option<(Instant, NodeStatus)>,
+    pub(crate) applied: Mark,
+    /// All its pods were read since its present outbox began.
+    pub(super) synced: bool,
+    pub(super) session: Option<Session>,
+    pub(super) takeovers: VecDeque<Instant>,
+}
+
+/// How a plugin answers ping.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Pulse {
+    /// Good, or within the grace: the last good status.
+    Good(NodeStatus),
+    /// Why not.
+    Bad(String),
+}
+
+impl Plugin {
+    /// Connected, and it can start pods.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.session.is_some() && self.node.ready
+    }
+
+    /// Ready, and not going away.
+    pub(super) fn takes_pods(&self) -> bool {
+        self.node.ready
+            && self
+                .session
+                .as_ref()
+                .is_some_and(|session| session.phase != Phase::Draining)
+    }
+
+    /// Whether it has a session.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Why it is not ready or not connected; empty when fine.
+    pub(crate) fn reason(&self) -> String {
+        match &self.session {
+            None => format!("not connected: {}", self.lost_reason),
+            Some(_) if self.node.ready => String::new(),
+            Some(_) if self.node.reason.is_empty() => "not ready, and it did not say why".into(),
+            Some(_) => self.node.reason.clone(),
+        }
+    }
+
+    /// How it answers ping.
+    pub(crate) fn pulse(&self, now: Instant, grace: Duration) -> Pulse {
+        if self.is_ready() {
+            return Pulse::Good(self.node.clone());
+        }
+        match &self.last_good {
+            Some((at, node)) if now.duration_since(*at) < grace => Pulse::Good(node.clone()),
+            _ => Pulse::Bad(self.reason()),
+        }
+    }
+
+    /// Lists left out of a new status mean that nothing changed about them. `was_good`: ping was good until now.
+    pub(super) fn set_node(&mut self, mut node: NodeStatus, was_good: bool, now: Instant) {
+        if was_good {
+            self.last_good = Some((now, self.node.clone()));
+        }
+        if node.accelerators.is_none() {
+            node.accelerators = self.node.accelerators.take();
+        }
+        if node.taints.is_none() {
+            node.taints = self.node.taints.take();
+        }
+        if node.ready {
+            self.last_good = Some((now, node.clone()));
+        }
+        self.node = node;
+    }
+
+    /// Counts a takeover; true when there were too many lately.
+    pub(super) fn takeover(&mut self, now: Instant) -> bool {
+        self.takeovers
+            .retain(|at| now.duration_since(*at) < limits::TAKEOVER_SPAN);
+        self.takeovers.push_back(now);
+        if self.takeovers.len() > limits::TAKEOVER_ALARM {
+            self.takeovers.pop_front();
+        }
+        self.takeovers.len() >= limits::TAKEOVER_ALARM
+    }
+}

@@ -1,0 +1,143 @@
+//! The way to a plugin: who takes calls now, the wait for one that does not, and why it does not.
+
+use std::time::SystemTime;
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    Registry, State, lock,
+    plugin::Plugin,
+    session::{Phase, Route},
+};
+use crate::{
+    code::{Code, reason},
+    connection::Connection,
+    hub::{
+        placement::{Candidate, NODE_LABEL, list},
+        view::rfc3339,
+    },
+    wire::Status,
+};
+
+impl Registry {
+    /// The route of a plugin that takes calls now.
+    pub(crate) fn route(&self, name: &str) -> Option<Route> {
+        lock(&self.state).route(name)
+    }
+
+    /// Waits until the plugin takes calls. None when `until` came first. Cancel safe.
+    pub(crate) async fn routable(&self, name: &str, until: Instant) -> Option<Route> {
+        let mut changes = {
+            let mut state = lock(&self.state);
+            if let Some(route) = state.route(name) {
+                return Some(route);
+            }
+            state
+                .waiting
+                .entry(name.to_owned())
+                .or_insert_with(|| watch::channel(0).0)
+                .subscribe()
+        };
+        let found = tokio::time::timeout_at(until, async {
+            loop {
+                if changes.changed().await.is_err() {
+                    return None;
+                }
+                if let Some(route) = self.route(name) {
+                    return Some(route);
+                }
+            }
+        })
+        .await
+        .ok()
+        .flatten();
+        drop(changes);
+        lock(&self.state)
+            .waiting
+            .retain(|_, sender| sender.receiver_count() > 0);
+        found
+    }
+
+    /// All plugins as placement sees them; the pods are counted by the caller.
+    pub(crate) fn candidates(&self) -> Vec<Candidate> {
+        let state = lock(&self.state);
+        let candidate = |(name, plugin): (&String, &Plugin)| Candidate {
+            name: name.clone(),
+            node: plugin.register.labels.get(NODE_LABEL).cloned(),
+            connected: plugin.session.is_some(),
+            ready: plugin.takes_pods(),
+            pods: 0,
+        };
+        state.plugins.iter().map(candidate).collect()
+    }
+
+    /// All live connections.
+    pub(crate) fn connections(&self) -> Vec<Connection> {
+        let state = lock(&self.state);
+        let routes = state
+            .plugins
+            .values()
+            .filter_map(|plugin| plugin.session.as_ref()?.route.as_ref());
+        routes.map(|route| route.connection.clone()).collect()
+    }
+
+    /// Why a create did not get its turn, for the text of a 503.
+    pub(crate) fn busy(&self, name: &str) -> Status {
+        if self.route(name).is_none() {
+            return self.absence(name);
+        }
+        let text = format!(
+            "plugin {name} is connected, but it was busy with other creates until the time was over; last seen {}",
+            rfc3339(SystemTime::now())
+        );
+        Status::new(Code::Unavailable, reason::TOO_MANY_CALLS, text)
+    }
+
+    /// Why a plugin cannot be called, for the text of a 503: name, when last seen, and why.
+    pub(crate) fn absence(&self, name: &str) -> Status {
+        let state = lock(&self.state);
+        let text = match state.plugins.get(name) {
+            None => {
+                let known = list(state.plugins.keys().map(String::as_str));
+                let known = if known.is_empty() {
+                    "none".to_owned()
+                } else {
+                    known
+                };
+                format!("plugin {name} has never connected to this hub (known: {known})")
+            }
+            Some(plugin) => match &plugin.session {
+                None => format!(
+                    "plugin {name} is not connected, last seen {}: {}",
+                    rfc3339(plugin.last_seen),
+                    plugin.lost_reason
+                ),
+                Some(session) => match session.phase {
+                    Phase::Syncing => {
+                        format!("plugin {name} is connected, but its pods are still being read")
+                    }
+                    Phase::Draining => format!("plugin {name} is going away"),
+                    Phase::Active => format!("plugin {name} was just lost"),
+                },
+            },
+        };
+        Status::new(Code::Unavailable, reason::PLUGIN_OFFLINE, text)
+    }
+}
+
+impl State {
+    fn route(&self, name: &str) -> Option<Route> {
+        let session = self.plugins.get(name)?.session.as_ref()?;
+        let route = session
+            .route
+            .as_ref()
+            .filter(|route| route.connection.is_open())?;
+        (session.phase == Phase::Active).then(|| route.clone())
+    }
+
+    pub(super) fn wake(&self, name: &str) {
+        if let Some(sender) = self.waiting.get(name) {
+            sender.send_modify(|count| *count += 1);
+        }
+    }
+}

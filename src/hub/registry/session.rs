@@ -1,0 +1,54 @@
+//! A session: one link of a plugin as the registry keeps it.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::{connection::Connection, hub::call::Unanswered};
+
+/// The number of a session: higher is newer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SessionNumber(pub(super) u64);
+
+impl SessionNumber {
+    /// For logs.
+    pub(crate) fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// Where a session stands. AWAIT_REGISTER has no entry here; DETACHED is a plugin without a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Connected; its pods are being read.
+    Syncing,
+    /// Calls are routed to it.
+    Active,
+    /// It takes no new call.
+    Draining,
+}
+
+/// All that is needed to call a plugin; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    pub(crate) connection: Connection,
+    pub(crate) instance: String,
+    pub(crate) jobs_epoch: u64,
+    pub(crate) flow_control: bool,
+    /// Calls of this link that were not answered.
+    pub(crate) unanswered: Arc<Unanswered>,
+    /// Unary calls that the plugin takes at once.
+    pub(crate) calls: Arc<Semaphore>,
+    /// Creates may not take all of them: deletes and status reads must get through.
+    pub(crate) creates: Arc<Semaphore>,
+}
+
+/// A session as the registry keeps it.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) number: SessionNumber,
+    pub(super) phase: Phase,
+    pub(super) route: Option<Route>,
+    pub(super) calls: Arc<Semaphore>,
+    pub(super) creates: Arc<Semaphore>,
+}
