@@ -54,7 +54,11 @@ fn no_schedule_breaks_an_invariant() {
         }
     });
     let failed = failed.into_inner().unwrap();
-    println!("sim: {count} schedules, {} steps, {} failed", steps.into_inner(), failed.len());
+    println!(
+        "sim: {count} schedules, {} steps, {} failed",
+        steps.into_inner(),
+        failed.len()
+    );
     let report: String = failed
         .iter()
         .map(|(seed, wrong)| {
@@ -72,7 +76,11 @@ fn one_schedule() {
     let seed = number("SIM_SEED").unwrap_or(1);
     let outcome = world::run(seed);
     println!("{}", outcome.trace);
-    assert!(outcome.violations.is_empty(), "seed {seed}: {}", outcome.violations.join("; "));
+    assert!(
+        outcome.violations.is_empty(),
+        "seed {seed}: {}",
+        outcome.violations.join("; ")
+    );
 }
 
 #[test]

@@ -87,7 +87,10 @@ fn meta() -> CallMeta {
 fn in_time(what: &str, wish: &Wish, began: Instant, limit: Duration) {
     let took = began.elapsed();
     if took > limit + Duration::from_secs(1) {
-        violated("I3", format!("{what} of {} took {took:?}, at most {limit:?}", wish.name()));
+        violated(
+            "I3",
+            format!("{what} of {} took {took:?}, at most {limit:?}", wish.name()),
+        );
     }
 }
 
@@ -128,7 +131,10 @@ async fn create(world: &Rc<World>, wish: &Rc<Wish>) {
         None => Told::Lost,
         Some(Ok(created)) => {
             if created.pod_uid != wish.uid() {
-                violated("I3", format!("create of {} answered for {}", wish.name(), created.pod_uid));
+                violated(
+                    "I3",
+                    format!("create of {} answered for {}", wish.name(), created.pod_uid),
+                );
             }
             Told::Created
         }
@@ -149,10 +155,14 @@ pub(crate) async fn delete(world: &Rc<World>, wish: &Rc<Wish>) {
     wish.delete_asked.set(true);
     let began = Instant::now();
     let pod = wish.pod.clone();
-    let answer = world.http(async |hub| hub.delete(None, pod, Some(1), meta()).await).await;
+    let answer = world
+        .http(async |hub| hub.delete(None, pod, Some(1), meta()).await)
+        .await;
     in_time("delete", wish, began, Duration::from_secs(30));
     note(|| {
-        let text = answer.as_ref().map(|answer| answer.as_ref().map_err(ToString::to_string));
+        let text = answer
+            .as_ref()
+            .map(|answer| answer.as_ref().map_err(ToString::to_string));
         format!("delete of {}: {text:?}", wish.name())
     });
     if let Some(Ok(())) = answer {
@@ -175,20 +185,37 @@ pub(crate) async fn look(world: &Rc<World>, wish: &Rc<Wish>) -> Option<PodStatus
     let answer = world.http(async |hub| hub.status(None, &pods).await).await?;
     let status = answer.ok()?.into_iter().next()?;
     let [container] = status.containers.as_slice() else {
-        violated("I1", format!("{} is shown with {} containers", wish.name(), status.containers.len()));
+        violated(
+            "I1",
+            format!(
+                "{} is shown with {} containers",
+                wish.name(),
+                status.containers.len()
+            ),
+        );
         return Some(status);
     };
     if let Some(terminated) = &container.state.terminated
         && terminated.message.starts_with("lost")
     {
         if world.job(wish).is_some_and(|job| !job.forgotten) && !wish.delete_asked.get() {
-            violated("I1", format!("{} is reported lost, but its job is there", wish.name()));
+            violated(
+                "I1",
+                format!("{} is reported lost, but its job is there", wish.name()),
+            );
         }
         return Some(status);
     }
     let version = version(&container.container_id);
     if version < wish.seen.get() {
-        violated("I1", format!("{} went back from v{} to v{version}", wish.name(), wish.seen.get()));
+        violated(
+            "I1",
+            format!(
+                "{} went back from v{} to v{version}",
+                wish.name(),
+                wish.seen.get()
+            ),
+        );
     }
     if version > wish.seen.get() {
         note(|| format!("{} is shown at v{version}", wish.name()));
@@ -202,5 +229,8 @@ pub(crate) async fn look(world: &Rc<World>, wish: &Rc<Wish>) -> Option<PodStatus
 
 /// The version of a job that a shown container carries.
 pub(crate) fn version(container_id: &str) -> u64 {
-    container_id.strip_prefix('v').and_then(|text| text.parse().ok()).unwrap_or(0)
+    container_id
+        .strip_prefix('v')
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
 }

@@ -80,7 +80,10 @@ async fn read(
                 if let (true, Some((len, true))) = (end.eof && last.epoch != 0, truth)
                     && last.offset != len
                 {
-                    violated("I2", format!("log of {} ended well at {} of {len}", wish.name(), last.offset));
+                    violated(
+                        "I2",
+                        format!("log of {} ended well at {} of {len}", wish.name(), last.offset),
+                    );
                 }
                 return true;
             }
@@ -92,14 +95,32 @@ async fn read(
             let same = before.epoch == piece.at.epoch;
             let truth = world.log(wish, before.epoch).map_or(0, |(len, _)| len);
             if same && before.offset != piece.at.offset {
-                violated("I2", format!("log of {}: after {before:?} comes {:?}", wish.name(), piece.at));
+                violated(
+                    "I2",
+                    format!("log of {}: after {before:?} comes {:?}", wish.name(), piece.at),
+                );
             }
             if !same && before.offset != truth {
-                violated("I2", format!("log of {}: {} of {truth} bytes of epoch {} were lost unmarked", wish.name(), truth - before.offset, before.epoch));
+                violated(
+                    "I2",
+                    format!(
+                        "log of {}: {} of {truth} bytes of epoch {} were lost unmarked",
+                        wish.name(),
+                        truth - before.offset,
+                        before.epoch
+                    ),
+                );
             }
         }
         if piece.gap_bytes > 0 && at.is_some_and(|before| before.epoch == piece.at.epoch) {
-            violated("I2", format!("log of {}: a gap of {} bytes where nothing is missing", wish.name(), piece.gap_bytes));
+            violated(
+                "I2",
+                format!(
+                    "log of {}: a gap of {} bytes where nothing is missing",
+                    wish.name(),
+                    piece.gap_bytes
+                ),
+            );
         }
         let wrong = piece
             .data
@@ -107,7 +128,15 @@ async fn read(
             .zip(piece.at.offset..)
             .find(|(byte, offset)| **byte != log_byte(wish.uid(), piece.at.epoch, *offset));
         if let Some((_, offset)) = wrong {
-            violated("I2", format!("log of {}: wrong byte at {} of epoch {}", wish.name(), offset, piece.at.epoch));
+            violated(
+                "I2",
+                format!(
+                    "log of {}: wrong byte at {} of epoch {}",
+                    wish.name(),
+                    offset,
+                    piece.at.epoch
+                ),
+            );
         }
         *at = Some(LogPosition {
             epoch: piece.at.epoch,

@@ -14,8 +14,8 @@ use towline::{
     code::{Code, reason},
     plugin::{Create, Created, Delete, Deleted, Events, Handler, LogRequest, LogSink, Which},
     wire::{
-        ContainerState, ContainerTerminated, LogChunk, LogPosition, LogsEnd, NodeStatus, PodEventType, PodRef, PodState,
-        Status, container_state::State,
+        ContainerState, ContainerTerminated, LogChunk, LogPosition, LogsEnd, NodeStatus, PodEventType,
+        PodRef, PodState, Status, container_state::State,
     },
 };
 
@@ -74,7 +74,11 @@ impl Job {
             state: Some(state),
             ..ContainerState::default()
         };
-        let mut state = PodState::present(self.pod.clone(), format!("job-{}", self.pod.name), vec![container]);
+        let mut state = PodState::present(
+            self.pod.clone(),
+            format!("job-{}", self.pod.name),
+            vec![container],
+        );
         // Times of the wall would make two runs of one seed differ.
         state.observed_at = None;
         state
@@ -83,7 +87,9 @@ impl Job {
 
 /// Bytes of a log: what stands at an offset depends on the pod, the epoch and the offset.
 pub(crate) fn log_byte(uid: &str, epoch: u64, offset: u64) -> u8 {
-    let salt = uid.bytes().fold(epoch, |salt, byte| salt.wrapping_mul(31).wrapping_add(byte.into()));
+    let salt = uid.bytes().fold(epoch, |salt, byte| {
+        salt.wrapping_mul(31).wrapping_add(byte.into())
+    });
     (salt.wrapping_add(offset.wrapping_mul(0x9e37_79b9)) >> 7) as u8
 }
 
@@ -109,7 +115,9 @@ impl Batch {
     /// Length of a log, and whether no more comes.
     pub(crate) fn log(&self, uid: &str, epoch: u64) -> Option<(u64, bool)> {
         let job = self.job(uid)?;
-        let epoch = usize::try_from(epoch).ok().filter(|epoch| (1..=job.runs.len()).contains(epoch))?;
+        let epoch = usize::try_from(epoch)
+            .ok()
+            .filter(|epoch| (1..=job.runs.len()).contains(epoch))?;
         Some((job.len(epoch), job.is_over(epoch)))
     }
 
@@ -126,7 +134,10 @@ impl Batch {
     fn submit(self: &Arc<Self>, pod: &PodRef, rng: &mut Rng) {
         let mut jobs = self.jobs.lock().unwrap();
         if let Some(job) = jobs.get(&pod.uid) {
-            drop(violated("I4", format!("a second job for {} (first: {job:?})", pod.name)));
+            drop(violated(
+                "I4",
+                format!("a second job for {} (first: {job:?})", pod.name),
+            ));
             return;
         }
         note(|| format!("job {} is accepted", pod.name));
@@ -256,7 +267,10 @@ impl Handler for Site {
         let job_id = format!("job-{}", create.pod.name);
         // The job carries the uid as its tag: one that was accepted before is found.
         if self.known(&create.pod.uid).is_some() {
-            return Ok(Created { job_id, existed: true });
+            return Ok(Created {
+                job_id,
+                existed: true,
+            });
         }
         if rng.one_in(self.mood.busy_in) {
             let busy = Status::new(Code::ResourceExhausted, reason::QUOTA, "the queue is full");
@@ -266,9 +280,16 @@ impl Handler for Site {
         self.batch.submit(&create.pod, &mut rng);
         self.life.sleep(rng.millis(1, self.mood.submit_ms)).await;
         if rng.one_in(self.mood.unsure_in) {
-            return Err(Status::new(Code::Unknown, reason::SUBMIT_UNKNOWN, "sbatch timed out"));
+            return Err(Status::new(
+                Code::Unknown,
+                reason::SUBMIT_UNKNOWN,
+                "sbatch timed out",
+            ));
         }
-        Ok(Created { job_id, existed: false })
+        Ok(Created {
+            job_id,
+            existed: false,
+        })
     }
 
     async fn delete(&self, delete: Delete) -> Result<Deleted, Status> {
@@ -288,7 +309,10 @@ impl Handler for Site {
         }
         let states: Vec<PodState> = {
             let jobs = self.batch.jobs.lock().unwrap();
-            jobs.values().filter(|job| !job.forgotten).map(Job::state).collect()
+            jobs.values()
+                .filter(|job| !job.forgotten)
+                .map(Job::state)
+                .collect()
         };
         let answer = which.of(states.iter());
         self.life.sleep(rng.millis(0, self.mood.status_ms)).await;

@@ -117,7 +117,11 @@ impl Dialer for NetDialer {
         tokio::time::sleep(Duration::from_millis(5)).await;
         self.life.gate().await;
         let mut net = self.net.0.lock().unwrap();
-        if net.down.get(&self.plugin).is_some_and(|until| *until > Instant::now()) {
+        if net
+            .down
+            .get(&self.plugin)
+            .is_some_and(|until| *until > Instant::now())
+        {
             return Err(DialFailure::new("the network is down"));
         }
         let Some((hub, _)) = net.hub.clone() else {
@@ -243,7 +247,9 @@ impl World {
 
     /// The hub's process is killed; `vanish`: with its machine, so that nobody is told.
     fn kill_hub(&self, vanish: bool) {
-        let Some(process) = self.hub.borrow_mut().take() else { return };
+        let Some(process) = self.hub.borrow_mut().take() else {
+            return;
+        };
         note(|| format!("the hub is killed (vanish {vanish})"));
         process.life.end();
         let seed = self.rng.borrow_mut().next();
@@ -292,7 +298,9 @@ impl World {
     }
 
     fn kill_plugin(&self, process: &PluginProcess, vanish: bool) {
-        let Some((life, _)) = process.life.take() else { return };
+        let Some((life, _)) = process.life.take() else {
+            return;
+        };
         note(|| format!("{} is killed (vanish {vanish})", process.name));
         life.end();
         let mut net = self.net.0.lock().unwrap();
@@ -306,7 +314,9 @@ impl World {
     }
 
     async fn stop_plugin(&self, process: &PluginProcess) {
-        let Some((life, stop)) = process.life.take() else { return };
+        let Some((life, stop)) = process.life.take() else {
+            return;
+        };
         note(|| format!("{} is told to stop", process.name));
         stop.cancel();
         self.sleep(Duration::from_secs(10)).await;
@@ -314,7 +324,9 @@ impl World {
     }
 
     async fn stop_hub(&self) {
-        let Some(process) = self.hub.borrow_mut().take() else { return };
+        let Some(process) = self.hub.borrow_mut().take() else {
+            return;
+        };
         note(|| "the hub is told to stop".into());
         self.net.0.lock().unwrap().hub = None;
         process.hub.drain(Duration::from_secs(8)).await;
@@ -327,14 +339,23 @@ impl World {
 
     fn wires_of(&self, name: &str) -> Vec<Wire> {
         let net = self.net.0.lock().unwrap();
-        net.wires.iter().filter(|wire| wire.plugin == name).cloned().collect()
+        net.wires
+            .iter()
+            .filter(|wire| wire.plugin == name)
+            .cloned()
+            .collect()
     }
 
     async fn fault(self: &Rc<Self>) {
         let (kind, index, pause, coin) = {
             let mut rng = self.rng.borrow_mut();
             let index = usize::try_from(rng.between(0, self.plugins.len() as u64)).unwrap();
-            (rng.between(0, 11), index, rng.millis(1, 70_000), rng.between(0, 60))
+            (
+                rng.between(0, 11),
+                index,
+                rng.millis(1, 70_000),
+                rng.between(0, 60),
+            )
         };
         let process = &self.plugins[index];
         let end = usize::try_from(coin % 2).unwrap();
@@ -346,7 +367,12 @@ impl World {
             }
             1 => {
                 note(|| format!("cut of the next link of {} at message {coin}", process.name));
-                self.net.0.lock().unwrap().cut_next.insert(process.name.clone(), (end, coin));
+                self.net
+                    .0
+                    .lock()
+                    .unwrap()
+                    .cut_next
+                    .insert(process.name.clone(), (end, coin));
                 wires.iter().for_each(Wire::cut);
             }
             2 => {
@@ -395,7 +421,12 @@ impl World {
             _ => {
                 note(|| format!("{} has no network for {pause:?}", process.name));
                 let until = Instant::now() + pause;
-                self.net.0.lock().unwrap().down.insert(process.name.clone(), until);
+                self.net
+                    .0
+                    .lock()
+                    .unwrap()
+                    .down
+                    .insert(process.name.clone(), until);
                 wires.iter().for_each(Wire::cut);
             }
         }
@@ -431,33 +462,64 @@ impl World {
                         continue;
                     };
                     let told = shown.and_then(|status| Some(status.containers.first()?.clone()));
-                    let version = told.as_ref().map_or(0, |told| kubelet::version(&told.container_id));
+                    let version = told
+                        .as_ref()
+                        .map_or(0, |told| kubelet::version(&told.container_id));
                     if version != job.version {
-                        violated("I1", format!("{} is shown at v{version}, it is at v{}", wish.name(), job.version));
+                        violated(
+                            "I1",
+                            format!(
+                                "{} is shown at v{version}, it is at v{}",
+                                wish.name(),
+                                job.version
+                            ),
+                        );
                     }
                     let exit = told.and_then(|told| Some(told.state.terminated?.exit_code));
                     if exit != job.exit {
-                        violated("I1", format!("{} is shown with exit {exit:?}, it ended with {:?}", wish.name(), job.exit));
+                        violated(
+                            "I1",
+                            format!(
+                                "{} is shown with exit {exit:?}, it ended with {:?}",
+                                wish.name(),
+                                job.exit
+                            ),
+                        );
                     }
                 }
                 (false, Told::Refused) => {
                     if job.as_ref().is_some_and(|job| !job.cancelled) {
-                        violated("I4", format!("the create of {} was refused, but its job is there", wish.name()));
+                        violated(
+                            "I4",
+                            format!("the create of {} was refused, but its job is there", wish.name()),
+                        );
                     }
                 }
                 _ => {}
             }
         }
-        let metrics = self.http(async |hub| hub.metrics_text()).await.unwrap_or_default();
-        for gauge in ["towline_creates_held", "towline_deletes_pending", "towline_log_streams_open"] {
-            let line = metrics.lines().find(|line| line.starts_with(gauge) && !line.starts_with('#'));
+        let metrics = self
+            .http(async |hub| hub.metrics_text())
+            .await
+            .unwrap_or_default();
+        for gauge in [
+            "towline_creates_held",
+            "towline_deletes_pending",
+            "towline_log_streams_open",
+        ] {
+            let line = metrics
+                .lines()
+                .find(|line| line.starts_with(gauge) && !line.starts_with('#'));
             if line.is_some_and(|line| !line.ends_with(" 0")) {
                 violated("I5", format!("at rest: {}", line.unwrap_or_default()));
             }
         }
         let plugins = self.http(async |hub| hub.plugins()).await.unwrap_or_default();
         for plugin in plugins.iter().filter(|plugin| !plugin.connected || !plugin.ready) {
-            violated("I3", format!("plugin {} is not back: {}", plugin.name, plugin.reason));
+            violated(
+                "I3",
+                format!("plugin {} is not back: {}", plugin.name, plugin.reason),
+            );
         }
     }
 
@@ -476,11 +538,15 @@ impl World {
     }
 
     pub(crate) fn job(&self, wish: &Wish) -> Option<Job> {
-        self.plugins.iter().find_map(|plugin| plugin.batch.job(wish.uid()))
+        self.plugins
+            .iter()
+            .find_map(|plugin| plugin.batch.job(wish.uid()))
     }
 
     pub(crate) fn log(&self, wish: &Wish, epoch: u64) -> Option<(u64, bool)> {
-        self.plugins.iter().find_map(|plugin| plugin.batch.log(wish.uid(), epoch))
+        self.plugins
+            .iter()
+            .find_map(|plugin| plugin.batch.log(wish.uid(), epoch))
     }
 
     pub(crate) fn is_over(&self) -> bool {

@@ -47,6 +47,8 @@ pub(crate) struct PluginRow {
     /// What was applied of its outbox.
     pub(crate) epoch: u64,
     pub(crate) seq: u64,
+    /// All its pods were read since that outbox began.
+    pub(crate) synced: bool,
     #[serde(skip)]
     pub(crate) node: NodeStatus,
 }
