@@ -136,6 +136,8 @@ pub mod reason {
     pub const CORRUPT: &str = "CORRUPT";
     /// A delete came while the create was under way.
     pub const DELETED: &str = "DELETED";
+    /// What was asked for cannot be recorded: the state directory fails.
+    pub const NOT_KEPT: &str = "NOT_KEPT";
     /// No plugin, or no single one, fits the pod.
     pub const NO_PLACEMENT: &str = "NO_PLACEMENT";
     /// The hub's API only: a watcher was too slow and has missed changes; it starts again.

@@ -144,6 +144,8 @@ pub const SLOW_RETRY: Duration = Duration::from_secs(300);
 /// How long SIGTERM lets open calls finish.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(8);
 
+/// How long a promise waits for the state directory. The caller pays: UNAVAILABLE.
+pub const STORE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Plugin names that the hub remembers. A new name pays: 4005.
 pub const HUB_PLUGINS: usize = 10_000;
 /// Pods that the hub knows, over all plugins. A create pays: RESOURCE_EXHAUSTED; a state of one more is refused and

@@ -39,27 +39,37 @@ impl Hub {
         new: &NewPod,
         plugin: &str,
         flight: &Flight<CreateStruct>,
-        deadline: Instant,
+        mut retry: Retry,
+        mut deadline: Instant,
     ) -> Result<CreateStruct, Status> {
-        let mut retry = Retry::default();
         let mut last: Option<Status> = None;
         loop {
             if Instant::now() >= deadline {
-                let status = last.unwrap_or_else(|| self.registry.absence(plugin));
-                return Err(self.give_up(new, plugin, status));
+                if !flight.promise() {
+                    let status = last.unwrap_or_else(|| self.registry.absence(plugin));
+                    return Err(self.give_up(new, plugin, status));
+                }
+                deadline = Instant::now() + limits::CREATE_TIMEOUT;
             }
             let found = tokio::select! {
-                found = self.create_slot(plugin, deadline) => found,
+                biased;
                 () = flight.cancel.cancelled() => return Err(deleted()),
+                found = self.create_slot(plugin, deadline) => found,
             };
             let (route, slot) = match found {
                 Ok(found) => found,
+                // The caller has waited long enough; what is recorded waits on.
+                Err(_) if flight.promise() => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
                 Err(status) => return Err(self.give_up(new, plugin, status)),
             };
             if retry.must_ask(&route) {
                 let there = tokio::select! {
-                    there = self.ask(&route, &new.pod, deadline) => there,
+                    biased;
                     () = flight.cancel.cancelled() => return Err(deleted()),
+                    there = self.ask(&route, &new.pod, deadline) => there,
                 };
                 match there {
                     Some(There::Present(job_id)) => return Ok(created(new, job_id)),
@@ -83,6 +93,7 @@ impl Hub {
             };
             match retry.next(&status, &route) {
                 Next::Report => return Err(status),
+                Next::Stop if flight.promise() => retry.out_of_time(&route),
                 Next::Stop => return Err(self.give_up(new, plugin, status)),
                 Next::Again => {}
             }
@@ -90,7 +101,7 @@ impl Hub {
             if route.connection.is_open() {
                 let wish = Duration::from_millis(status.retry_after_ms).min(limits::CREATE_TIMEOUT);
                 let again = Instant::now() + wish.max(RETRY_DELAY);
-                if again >= deadline {
+                if again >= deadline && !flight.promise() {
                     return Err(self.give_up(new, plugin, status));
                 }
                 pause(flight, again).await?;
@@ -119,6 +130,7 @@ impl Hub {
             };
             let ended = route.connection.clone();
             tokio::select! {
+                biased;
                 slot = timeout_at(deadline, route.creates.clone().acquire_owned()) => match slot {
                     Ok(Ok(slot)) if route.connection.is_open() => return Ok((route, slot)),
                     Ok(Ok(_)) => {}
@@ -191,8 +203,9 @@ impl Hub {
 /// Waits before the next attempt; a delete ends it.
 async fn pause(flight: &Flight<CreateStruct>, until: Instant) -> Result<(), Status> {
     tokio::select! {
-        () = tokio::time::sleep_until(until) => Ok(()),
+        biased;
         () = flight.cancel.cancelled() => Err(deleted()),
+        () = tokio::time::sleep_until(until) => Ok(()),
     }
 }
 

@@ -2,7 +2,7 @@
 //! and the uids that were deleted. `create.rs` and `delete.rs` hold what a [`Flight`] does.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::{Arc, Mutex},
 };
 
@@ -38,11 +38,13 @@ impl std::fmt::Debug for PendingDelete {
 
 #[derive(Debug, Default)]
 struct State {
-    creates: HashMap<String, Arc<Flight<CreateStruct>>>,
-    deletes: HashMap<String, Deleting>,
+    creates: BTreeMap<String, Arc<Flight<CreateStruct>>>,
+    deletes: BTreeMap<String, Deleting>,
     tombstones: HashSet<String>,
     tombstone_order: VecDeque<String>,
-    pending: HashMap<String, BTreeMap<String, PendingDelete>>,
+    /// Too old to be kept; for the store to forget.
+    fallen: Vec<String>,
+    pending: BTreeMap<String, BTreeMap<String, PendingDelete>>,
     pending_count: usize,
     pending_bytes: usize,
 }
@@ -110,13 +112,52 @@ impl CallTable {
         lock(&self.state).creates.remove(uid);
     }
 
-    /// A delete has ended; when it was refused the uid may be created again.
-    pub(crate) fn leave_delete(&self, uid: &str, refused: bool) {
+    /// A delete has ended; when it was refused the uid may be created again. True when that is so.
+    pub(crate) fn leave_delete(&self, uid: &str, refused: bool) -> bool {
         let mut state = lock(&self.state);
         let buried = state.deletes.remove(uid).is_some_and(|deleting| deleting.buried);
-        if refused && buried && state.tombstones.remove(uid) {
+        let again = refused && buried && state.tombstones.remove(uid);
+        if again {
             state.tombstone_order.retain(|other| other != uid);
         }
+        again
+    }
+
+    /// Takes up what an earlier life has left. Gives the uids that are too many.
+    pub(crate) fn restore(
+        &self,
+        deletes: Vec<(String, PendingDelete)>,
+        tombstones: Vec<String>,
+    ) -> Vec<String> {
+        let mut state = lock(&self.state);
+        for uid in tombstones {
+            state.bury(&uid);
+        }
+        for (plugin, delete) in deletes {
+            state.pending_bytes += delete.pod_json.len();
+            state.pending_count += 1;
+            state
+                .pending
+                .entry(plugin)
+                .or_default()
+                .insert(delete.pod.uid.clone(), delete);
+        }
+        std::mem::take(&mut state.fallen)
+    }
+
+    /// Uids that fell out of the list of deleted ones since the last call.
+    pub(crate) fn take_fallen(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.state).fallen)
+    }
+
+    /// The creates under way.
+    pub(crate) fn creates(&self) -> Vec<(String, Arc<Flight<CreateStruct>>)> {
+        let state = lock(&self.state);
+        state
+            .creates
+            .iter()
+            .map(|(uid, flight)| (uid.clone(), flight.clone()))
+            .collect()
     }
 
     /// Keeps a delete for later.
@@ -155,17 +196,18 @@ impl CallTable {
         lock(&self.state).forget(plugin, uid);
     }
 
-    /// Drops everything kept for a plugin.
-    pub(crate) fn forget_plugin(&self, plugin: &str) {
+    /// Drops everything kept for a plugin. Gives the uids.
+    pub(crate) fn forget_plugin(&self, plugin: &str) -> Vec<String> {
         let mut state = lock(&self.state);
         let uids: Vec<String> = state
             .pending
             .get(plugin)
             .map(|kept| kept.keys().cloned().collect())
             .unwrap_or_default();
-        for uid in uids {
-            state.forget(plugin, &uid);
+        for uid in &uids {
+            state.forget(plugin, uid);
         }
+        uids
     }
 
     /// The deletes kept for a plugin, without those whose pod has a call under way.
@@ -215,6 +257,7 @@ impl State {
             && let Some(oldest) = self.tombstone_order.pop_front()
         {
             self.tombstones.remove(&oldest);
+            self.fallen.push(oldest);
         }
         true
     }

@@ -17,6 +17,8 @@ pub struct HubConfig {
     pub delete_when_offline: DeleteWhenOffline,
     /// Whether a plugin that offers it may have its link compressed. Frames that carry secrets never are.
     pub compression: bool,
+    /// Where placements, states, creates in hand and deletes that wait survive a restart.
+    pub state_dir: super::StateDir,
 }
 
 impl Default for HubConfig {
@@ -27,6 +29,7 @@ impl Default for HubConfig {
             log_hold: limits::LOG_HOLD,
             delete_when_offline: DeleteWhenOffline::Durable,
             compression: true,
+            state_dir: super::StateDir::None,
         }
     }
 }

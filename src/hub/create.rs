@@ -16,6 +16,7 @@ use super::{
     flight::{Entered, Flight, deleted},
     metrics::Metrics,
     placement::{Wish, place, waits_for_pool},
+    retry::Retry,
 };
 use crate::{
     code::{Code, reason},
@@ -58,20 +59,64 @@ impl Hub {
         let flight = match self.calls.enter_create(&uid)? {
             Entered::Running(flight) => flight,
             Entered::New(flight) => {
-                let (hub, task) = (self.clone(), flight.clone());
-                tokio::spawn(async move {
-                    let mut guard = Landing {
-                        hub: &hub,
-                        uid: &new.pod.uid,
-                        flight: &task,
-                        result: None,
-                    };
-                    guard.result = Some(hub.fly(&new, &task).await);
-                });
+                self.start_create(new, flight.clone(), None);
                 flight
             }
         };
-        flight.result().await
+        match flight.answer().await {
+            Some(result) => result,
+            // It is recorded and goes on; the job has no name yet.
+            None => Ok(CreateStruct {
+                pod_uid: uid,
+                pod_jid: String::new(),
+            }),
+        }
+    }
+
+    /// Runs a create in a task of its own. `resumed`: at this plugin, and an earlier life of the hub may have sent it.
+    pub(crate) fn start_create(
+        self: &Arc<Self>,
+        new: NewPod,
+        flight: Arc<Flight<CreateStruct>>,
+        resumed: Option<String>,
+    ) {
+        let hub = self.clone();
+        tokio::spawn(async move {
+            let mut guard = Landing {
+                hub: &hub,
+                uid: &new.pod.uid,
+                flight: &flight,
+                result: None,
+            };
+            let fly = async {
+                match resumed {
+                    Some(plugin) => hub.fly_on(&new, &plugin, &flight).await,
+                    None => hub.fly(&new, &flight).await,
+                }
+            };
+            tokio::select! {
+                biased;
+                // What is recorded is taken up by the next life.
+                () = hub.closed.cancelled() => {}
+                result = fly => guard.result = Some(result),
+            }
+        });
+    }
+
+    /// A create that an earlier life of the hub had in hand. Its callers have gone.
+    async fn fly_on(
+        &self,
+        new: &NewPod,
+        plugin: &str,
+        flight: &Flight<CreateStruct>,
+    ) -> Result<CreateStruct, Status> {
+        flight.keep();
+        flight.promise();
+        let deadline = Instant::now() + limits::CREATE_TIMEOUT;
+        let result = self
+            .attempt(new, plugin, flight, Retry::resumed(), deadline)
+            .await;
+        self.create_ended(new, flight, result).await
     }
 
     async fn fly(&self, new: &NewPod, flight: &Flight<CreateStruct>) -> Result<CreateStruct, Status> {
@@ -91,12 +136,36 @@ impl Hub {
                 "the hub's pod table is full",
             ));
         }
-        let result = self.attempt(new, &plugin, flight, deadline).await;
+        let result = match self.create_kept(new, &plugin, flight).await {
+            Ok(()) => {
+                self.attempt(new, &plugin, flight, Retry::default(), deadline)
+                    .await
+            }
+            Err(status) => Err(status),
+        };
+        self.create_ended(new, flight, result).await
+    }
+
+    async fn create_ended(
+        &self,
+        new: &NewPod,
+        flight: &Flight<CreateStruct>,
+        result: Result<CreateStruct, Status>,
+    ) -> Result<CreateStruct, Status> {
+        let uid = &new.pod.uid;
         match &result {
-            Ok(created) => {
-                self.create_answered(uid, &created.pod_jid);
+            Ok(created) => self.create_answered(uid, &created.pod_jid),
+            // The caller believes that it will be done: the pod itself must say that it was not.
+            Err(status) if flight.is_promised() && status.reason != reason::DELETED => {
+                self.create_refused_late(uid, &status.message);
             }
             Err(_) => self.create_failed(uid),
+        }
+        if result.is_err() {
+            // A restart must not try again what was answered with an error.
+            if let Err(unkept) = self.store.committed().await {
+                tracing::error!(pod = %new.pod, error = %unkept, "the end of a create could not be recorded");
+            }
         }
         result
     }

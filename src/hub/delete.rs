@@ -44,6 +44,7 @@ impl Hub {
             Entered::Running(flight) => flight,
             Entered::New(flight) => {
                 let first = owner.is_ok() && self.delete_asked(&uid, Some(SystemTime::now()));
+                self.uid_buried(&uid);
                 let (hub, task) = (self.clone(), flight.clone());
                 tokio::spawn(async move {
                     let mut guard = Landing {
@@ -82,6 +83,10 @@ impl Hub {
             Err(_) if unsent => return Ok(()),
             Err(status) => return Err(status),
         };
+        // Recorded before it is sent: what was told to the plugin must not be forgotten by a restart in between.
+        let kept = self.store.is_durable()
+            && self.keep_delete(&plugin, old.delete.clone()).is_ok()
+            && self.store.committed().await.is_ok();
         let status = match self.registry.route(&plugin) {
             _ if late => Status::new(
                 Code::Unavailable,
@@ -98,7 +103,18 @@ impl Hub {
             },
         };
         if may_come_later(&status) && self.config.delete_when_offline == DeleteWhenOffline::Durable {
-            return self.keep_delete(&plugin, old.delete.clone());
+            if kept {
+                return Ok(());
+            }
+            self.keep_delete(&plugin, old.delete.clone())?;
+            let Err(unkept) = self.store.committed().await else {
+                return Ok(());
+            };
+            self.delete_dropped(&plugin, &old.delete.pod.uid);
+            return Err(unkept.into());
+        }
+        if kept {
+            self.delete_dropped(&plugin, &old.delete.pod.uid);
         }
         Err(status)
     }
@@ -208,7 +224,9 @@ impl Drop for Landing<'_> {
             ))
         };
         let result = self.result.take().unwrap_or_else(lost);
-        self.hub.calls.leave_delete(self.uid, result.is_err());
+        if self.hub.calls.leave_delete(self.uid, result.is_err()) {
+            self.hub.uid_unburied(self.uid);
+        }
         if self.first && result.is_err() {
             self.hub.delete_asked(self.uid, None);
         }

@@ -1,7 +1,10 @@
 //! A create or delete under way. It runs in a task of its own to the end, whatever the HTTP client does, and everybody
 //! who asks for the same thing waits for the same result.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +23,10 @@ pub(crate) struct Flight<T> {
     /// Ends it as soon as no call is at the plugin.
     pub(crate) cancel: CancellationToken,
     done: watch::Sender<Option<Result<T, Status>>>,
+    /// It is on the disk, so it may outlive its callers.
+    kept: AtomicBool,
+    /// The callers were told that it will be done.
+    promised: CancellationToken,
 }
 
 impl<T: Clone> Flight<T> {
@@ -28,6 +35,8 @@ impl<T: Clone> Flight<T> {
             sent: Mutex::new(false),
             cancel: CancellationToken::new(),
             done: watch::channel(None).0,
+            kept: AtomicBool::new(false),
+            promised: CancellationToken::new(),
         })
     }
 
@@ -50,6 +59,35 @@ impl<T: Clone> Flight<T> {
     pub(crate) fn cancel_unsent(&self) {
         let _sent = lock(&self.sent);
         self.cancel.cancel();
+    }
+
+    /// It was recorded: it will be done even if this process ends.
+    pub(crate) fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets the callers go with the promise that it will be done. False when it was not recorded: then there can be none.
+    pub(crate) fn promise(&self) -> bool {
+        let kept = self.kept.load(Ordering::Relaxed);
+        if kept {
+            self.promised.cancel();
+        }
+        kept
+    }
+
+    /// Whether the callers were let go.
+    pub(crate) fn is_promised(&self) -> bool {
+        self.promised.is_cancelled()
+    }
+
+    /// Waits for the promise or the result. None: it was promised, and whatever comes later is shown otherwise. Cancel
+    /// safe.
+    pub(crate) async fn answer(&self) -> Option<Result<T, Status>> {
+        tokio::select! {
+            biased;
+            () = self.promised.cancelled() => None,
+            result = self.result() => Some(result),
+        }
     }
 
     /// Gives everybody the result.

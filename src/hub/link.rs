@@ -60,6 +60,7 @@ pub(crate) async fn serve<T: Transport>(hub: Arc<Hub>, transport: T, identity: I
             return;
         }
     };
+    hub.plugin_changed(&name);
     // Detaches also when the task of this link is dropped.
     let mut session = Present {
         hub: hub.clone(),
@@ -164,6 +165,7 @@ impl Drop for Present {
         }
         let why = self.why.take().unwrap_or_else(|| "the link was dropped".into());
         if self.hub.registry.detach(&self.name, self.number, &why) {
+            self.hub.plugin_changed(&self.name);
             self.hub.publish_plugin(&self.name, Change::Modified);
         }
         self.hub.count_plugins();

@@ -8,7 +8,8 @@
 //! | `registry` | who is connected, and which session of a name counts |
 //! | `placement` | which plugin a new pod goes to (pure) |
 //! | `pods` | what is known of each pod (pure) |
-//! | `record` | every change of what is kept of pods and deletes |
+//! | `record`, `store` | every change of what is kept, and where it survives a restart |
+//! | `recover` | what becomes of what an earlier life has left |
 //! | `calls`, `flight` | what is under way: one operation a uid, its result for all who ask |
 //! | `create`, `attempt`, `retry`, `delete` | how a create or delete gets through, once |
 //! | `call` | one unary call |
@@ -17,7 +18,8 @@
 //! | `rest` | interLink's six calls, as the HTTP edge makes them |
 //! | `view`, `watch`, `metrics`, `readiness` | what people and programs see |
 //!
-//! Locks are short and never held over an await; none is taken while another is held.
+//! Locks are short and never held over an await; none is taken while another is held, but for that of the store's queue,
+//! which is taken last: rows must not overtake each other.
 
 mod attempt;
 mod call;
@@ -34,9 +36,11 @@ mod placement;
 mod pods;
 mod readiness;
 mod record;
+mod recover;
 mod registry;
 mod rest;
 mod retry;
+mod store;
 mod sync;
 mod view;
 mod watch;
@@ -51,6 +55,7 @@ use std::{
 };
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use self::{
     calls::CallTable,
@@ -58,6 +63,7 @@ use self::{
     placement::Candidate,
     pods::PodTable,
     registry::{Registry, lock},
+    store::Store,
 };
 use crate::{
     code::CloseCode,
@@ -69,6 +75,7 @@ use crate::{
 pub use config::{CallMeta, DeleteWhenOffline, HubConfig, Identity};
 pub use logs::{LogPiece, LogQuery, LogViewer};
 pub use placement::{ANNOTATION, NODE_LABEL};
+pub use store::{MemoryFile, StateDir, StoreError};
 pub use view::{Check, PluginView, PodView};
 pub use watch::WatchEvent;
 
@@ -85,16 +92,21 @@ pub struct Hub {
     log_slots: Arc<Semaphore>,
     warned_pending: AtomicBool,
     draining: AtomicBool,
+    store: Store,
+    /// This life is over: what is recorded is left to the next.
+    closed: CancellationToken,
 }
 
 impl Hub {
-    /// A hub with nothing connected.
+    /// A hub with nothing connected. It knows what its state directory holds, and goes on with that: call it inside a
+    /// tokio runtime when there is one.
     ///
     /// # Errors
-    /// Names the setting, its value and the bound.
+    /// Names the setting, its value and the bound; or what is wrong with the state directory.
     pub fn new(config: HubConfig) -> Result<Arc<Self>, String> {
         config.validate()?;
-        Ok(Arc::new(Self {
+        let (store, recovered) = Store::open(&config.state_dir).map_err(|error| error.to_string())?;
+        let hub = Arc::new(Self {
             config,
             registry: Registry::default(),
             pods: Mutex::default(),
@@ -104,7 +116,11 @@ impl Hub {
             log_slots: Arc::new(Semaphore::new(max_log_streams())),
             warned_pending: AtomicBool::new(false),
             draining: AtomicBool::new(false),
-        }))
+            store,
+            closed: CancellationToken::new(),
+        });
+        hub.recover(recovered);
+        Ok(hub)
     }
 
     /// Runs one accepted link to its end: handshake, sync, calls. Dropping the future ends the link.
@@ -165,6 +181,10 @@ impl Hub {
     /// GoAway to all plugins; returns when all links ended or the grace is over.
     pub async fn drain(&self, grace: Duration) {
         self.draining.store(true, Ordering::Relaxed);
+        // Creates that are recorded go on in the next life; their callers need not wait for the end of this one.
+        for (_, flight) in self.calls.creates() {
+            flight.promise();
+        }
         let connections = self.registry.connections();
         for connection in &connections {
             connection.drain(
@@ -180,6 +200,10 @@ impl Hub {
                 connection.close(CloseCode::DRAIN, "the hub is shutting down");
             }
         }
+        if let Err(unkept) = self.store.committed().await {
+            tracing::error!(error = %unkept, "the last changes could not be recorded");
+        }
+        self.closed.cancel();
     }
 
     fn is_draining(&self) -> bool {

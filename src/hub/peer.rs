@@ -25,6 +25,9 @@ use crate::{
     },
 };
 
+/// How long events stay without an acknowledgement after they could not be kept.
+const UNKEPT_AGAIN: Duration = Duration::from_secs(1);
+
 /// One session's side of the hub. Frames of a fenced session change nothing.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -61,6 +64,14 @@ impl Link {
             let Some(mark) = hub.registry.mark(&self.plugin, self.number) else {
                 return;
             };
+            // What is acknowledged is forgotten by the plugin: it must be on the disk here.
+            if let Err(unkept) = hub.store.committed().await {
+                tracing::warn!(plugin = %self.plugin, error = %unkept, "events are not acknowledged");
+                drop(hub);
+                tokio::time::sleep(UNKEPT_AGAIN).await;
+                self.to_ack.notify_one();
+                continue;
+            }
             if !connection.send_ack(EventAck {
                 epoch: mark.epoch,
                 seq: mark.seq,
@@ -127,6 +138,7 @@ impl Peer for Link {
             seq: event.seq,
         };
         if hub.registry.applied(&self.plugin, self.number, mark).is_some() {
+            hub.plugin_changed(&self.plugin);
             self.to_ack.notify_one();
         }
     }
@@ -136,6 +148,7 @@ impl Peer for Link {
     fn node_status(&self, status: NodeStatus) {
         let Some(hub) = self.hub.upgrade() else { return };
         if hub.registry.node_status(&self.plugin, self.number, status) {
+            hub.plugin_changed(&self.plugin);
             hub.publish_plugin(&self.plugin, Change::Modified);
         }
     }

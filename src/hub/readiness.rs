@@ -21,6 +21,15 @@ impl Hub {
                 .into(),
             },
             Check {
+                name: "store",
+                ok: self.store.health().is_ok(),
+                detail: match self.store.health() {
+                    Err(why) => format!("the state directory cannot be written: {why}"),
+                    Ok(()) if self.store.is_durable() => "the state directory is written".into(),
+                    Ok(()) => "none: a restart forgets (--state-dir)".into(),
+                },
+            },
+            Check {
                 name: "plugins",
                 ok: true,
                 detail: format!("{plugins} connected"),

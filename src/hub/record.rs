@@ -1,7 +1,7 @@
 //! Every change of what the hub keeps of pods and deletes, and nothing else makes one: a pod is placed, its create is
 //! answered or given up, a state is applied, a delete is kept or confirmed, pods are forgotten.
 
-use std::{sync::atomic::Ordering, time::SystemTime};
+use std::{collections::HashSet, sync::atomic::Ordering, time::SystemTime};
 
 use tokio::time::Instant;
 
@@ -9,14 +9,49 @@ use super::{
     Hub,
     calls::PendingDelete,
     create::NewPod,
+    flight::Flight,
     pods::{Applied, PodTable, Source},
     registry::lock,
+    store::{CreateRow, DeleteRow, Unkept},
     view,
     watch::Change,
 };
-use crate::wire::{PodState, Status};
+use crate::{
+    code::{Code, reason},
+    interlink::CreateStruct,
+    wire::{PodState, Status},
+};
 
 impl Hub {
+    /// A create goes on disk before its first attempt, so that it outlives this process. Nothing without a state
+    /// directory.
+    ///
+    /// # Errors
+    /// UNAVAILABLE when it cannot be kept.
+    pub(crate) async fn create_kept(
+        &self,
+        new: &NewPod,
+        plugin: &str,
+        flight: &Flight<CreateStruct>,
+    ) -> Result<(), Status> {
+        if !self.store.is_durable() {
+            return Ok(());
+        }
+        self.store.put_create(&CreateRow {
+            uid: new.pod.uid.clone(),
+            namespace: new.pod.namespace.clone(),
+            name: new.pod.name.clone(),
+            plugin: plugin.to_owned(),
+            names: new.names.clone(),
+            session: new.meta.session.clone(),
+            traceparent: new.meta.traceparent.clone(),
+            payload: new.payload.clone(),
+        });
+        self.store.committed().await?;
+        flight.keep();
+        Ok(())
+    }
+
     /// A create is in hand and its plugin is chosen. False when the table is full.
     pub(crate) fn pod_placed(&self, new: &NewPod, plugin: &str) -> bool {
         match self.change_pods(|pods| pods.begin(new.pod.clone(), plugin, new.names.clone())) {
@@ -32,12 +67,21 @@ impl Hub {
     /// The plugin took the pod.
     pub(crate) fn create_answered(&self, uid: &str, job_id: &str) {
         self.change_pods(|pods| pods.answered(uid, job_id));
+        self.store.drop_create(uid);
         self.publish_pod(uid, Change::Modified);
     }
 
     /// A create did not come through: its pod is not there. What a plugin has told of it stays.
     pub(crate) fn create_failed(&self, uid: &str) {
         self.remove_if(uid, |pods| pods.get(uid).is_some_and(|entry| !entry.answered));
+        self.store.drop_create(uid);
+    }
+
+    /// A create that was promised was refused: the pod is reported as ended, with the plugin's text.
+    pub(crate) fn create_refused_late(&self, uid: &str, why: &str) {
+        self.change_pods(|pods| pods.failed(uid, why, Instant::now()));
+        self.store.drop_create(uid);
+        self.publish_pod(uid, Change::Modified);
     }
 
     /// A plugin told a state. Says what it did.
@@ -73,14 +117,19 @@ impl Hub {
         news
     }
 
-    /// Keeps a delete for an absent plugin; in memory, which is said once.
+    /// Keeps a delete for an absent plugin; without a state directory in memory, which is said once.
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED when too many are kept.
     pub(crate) fn keep_delete(&self, plugin: &str, delete: PendingDelete) -> Result<(), Status> {
+        let uid = delete.pod.uid.clone();
+        let row = self.store.is_durable().then(|| delete.row(plugin));
         self.calls.keep(plugin, delete)?;
         self.count_pending();
-        if !self.warned_pending.swap(true, Ordering::Relaxed) {
+        if let Some(row) = row {
+            self.store.put_delete(&row);
+            self.uid_buried(&uid);
+        } else if !self.warned_pending.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 plugin,
                 "a delete is kept in memory for an absent plugin; a restart of the hub loses such deletes"
@@ -92,6 +141,7 @@ impl Hub {
     /// The plugin confirmed a delete.
     pub(crate) fn delete_confirmed(&self, plugin: &str, uid: &str, existed: bool) {
         self.calls.confirmed(plugin, uid);
+        self.store.drop_delete(plugin, uid);
         self.count_pending();
         let before = self.pod_view(uid);
         let applied = self.change_pods(|pods| {
@@ -112,7 +162,30 @@ impl Hub {
     /// The plugin refuses a delete that was kept.
     pub(crate) fn delete_dropped(&self, plugin: &str, uid: &str) {
         self.calls.confirmed(plugin, uid);
+        self.store.drop_delete(plugin, uid);
         self.count_pending();
+    }
+
+    /// No create of this uid is sent from now on.
+    pub(crate) fn uid_buried(&self, uid: &str) {
+        self.store.bury(uid);
+        for uid in self.calls.take_fallen() {
+            self.store.unbury(&uid);
+        }
+    }
+
+    /// Its delete was refused: it may be created again.
+    pub(crate) fn uid_unburied(&self, uid: &str) {
+        self.store.unbury(uid);
+    }
+
+    /// Something of a plugin changed that a restart must find.
+    pub(crate) fn plugin_changed(&self, name: &str) {
+        if self.store.is_durable() {
+            // Under the registry's lock, so that an older row cannot overtake a newer one.
+            self.registry
+                .with(name, |plugin| self.store.put_plugin(&plugin.row()));
+        }
     }
 
     /// Drops the last state of a pod, never where it runs.
@@ -124,8 +197,24 @@ impl Hub {
 
     /// Drops the pods of a plugin and the deletes kept for it.
     pub(crate) fn plugin_forgotten(&self, plugin: &str) {
-        self.calls.forget_plugin(plugin);
+        for uid in self.calls.forget_plugin(plugin) {
+            self.store.drop_delete(plugin, &uid);
+        }
+        self.store.drop_plugin(plugin);
         self.count_pending();
+        // Creates that wait for it would wait for ever.
+        let waiting = self.read_pods(|pods| {
+            let waiting = pods.of(plugin).filter(|entry| !entry.answered);
+            waiting.map(|entry| entry.pod.uid.clone()).collect::<HashSet<_>>()
+        });
+        for (_, flight) in self
+            .calls
+            .creates()
+            .iter()
+            .filter(|(uid, _)| waiting.contains(uid))
+        {
+            flight.cancel_unsent();
+        }
         for entry in self.change_pods(|pods| pods.forget(plugin)) {
             self.publish_gone(Some(view::pod_view(&entry)));
         }
@@ -144,6 +233,16 @@ impl Hub {
             let mut pods = lock(&self.pods);
             let result = change(&mut pods);
             let pruned = pods.prune(Instant::now());
+            let touched = pods.take_touched();
+            if self.store.is_durable() {
+                // Under the lock, so that an older row cannot overtake a newer one.
+                for uid in &touched {
+                    match pods.get(uid) {
+                        Some(entry) => self.store.put_pod(&entry.row()),
+                        None => self.store.drop_pod(uid),
+                    }
+                }
+            }
             (result, pruned, pods.len())
         };
         self.metrics.pods.set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -151,5 +250,24 @@ impl Hub {
             self.publish_gone(Some(view::pod_view(&entry)));
         }
         result
+    }
+}
+
+impl PendingDelete {
+    fn row(&self, plugin: &str) -> DeleteRow {
+        DeleteRow {
+            uid: self.pod.uid.clone(),
+            namespace: self.pod.namespace.clone(),
+            name: self.pod.name.clone(),
+            plugin: plugin.to_owned(),
+            grace_seconds: self.grace_seconds,
+            pod_json: self.pod_json.clone(),
+        }
+    }
+}
+
+impl From<Unkept> for Status {
+    fn from(unkept: Unkept) -> Self {
+        Self::new(Code::Unavailable, reason::NOT_KEPT, unkept.to_string()).not_started()
     }
 }

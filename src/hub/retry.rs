@@ -36,6 +36,19 @@ struct Sent {
 }
 
 impl Retry {
+    /// Of a create that an earlier life of the hub may have sent: GetStatus decides.
+    pub(crate) fn resumed() -> Self {
+        Self {
+            attempt: 1,
+            failures: 0,
+            unknown: Some(Sent {
+                instance: String::new(),
+                jobs_epoch: 0,
+                ask: true,
+            }),
+        }
+    }
+
     /// The number of the attempt that is sent now.
     pub(crate) fn begin(&mut self) -> u32 {
         self.attempt += 1;
@@ -66,6 +79,15 @@ impl Retry {
             });
         }
         next
+    }
+
+    /// A call ran out of time, but the create goes on: its outcome is not known.
+    pub(crate) fn out_of_time(&mut self, route: &Route) {
+        self.unknown = Some(Sent {
+            instance: route.instance.clone(),
+            jobs_epoch: route.jobs_epoch,
+            ask: false,
+        });
     }
 
     fn judge(&mut self, status: &Status) -> Next {

@@ -34,6 +34,14 @@ pub struct HubArgs {
     /// Private key (PEM) of --tls-cert [env: TOWLINE_TLS_KEY]
     #[arg(long, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
+    /// Directory in which placements, states, creates and deletes survive a restart [default: none: a restart forgets]
+    /// [env: TOWLINE_HUB_STATE_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// File with the key that seals the pods' secrets in --state-dir, 64 hexadecimal digits [default: DIR/key, made when
+    /// missing] [env: TOWLINE_STATE_KEY_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub state_key_file: Option<PathBuf>,
     /// Further name by which the hub may be called where it listens on loopback without a token; may be repeated
     /// [env: TOWLINE_ALLOWED_HOSTS, separated by commas]
     #[arg(long = "allowed-host", value_name = "NAME")]

@@ -28,6 +28,8 @@ pub(crate) struct HubSection {
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) state_key_file: Option<PathBuf>,
     pub(crate) allowed_hosts: Option<OneOrMany>,
     pub(crate) insecure: Option<bool>,
     pub(crate) create_hold: Option<Span>,

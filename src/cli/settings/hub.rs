@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     cli::{args::HubArgs, exit::Failure},
-    hub::{DeleteWhenOffline, HubConfig},
+    hub::{DeleteWhenOffline, HubConfig, StateDir},
     limits,
     transport::ServerTls,
 };
@@ -28,6 +28,10 @@ pub(crate) struct HubSettings {
     pub(crate) tls_cert: Setting<Option<PathBuf>>,
     /// Private key.
     pub(crate) tls_key: Setting<Option<PathBuf>>,
+    /// Where the hub's state survives a restart.
+    pub(crate) state_dir: Setting<Option<PathBuf>>,
+    /// The key that seals secrets there.
+    pub(crate) state_key_file: Setting<Option<PathBuf>>,
     /// Names by which the hub may be called besides those of this machine.
     pub(crate) allowed_hosts: Setting<Vec<String>>,
     /// Off loopback without a token.
@@ -98,6 +102,18 @@ impl HubSettings {
             )?,
             tls_cert: path("--tls-cert", &args.tls_cert, "TOWLINE_TLS_CERT", file.tls_cert)?,
             tls_key: path("--tls-key", &args.tls_key, "TOWLINE_TLS_KEY", file.tls_key)?,
+            state_dir: path(
+                "--state-dir",
+                &args.state_dir,
+                "TOWLINE_HUB_STATE_DIR",
+                file.state_dir,
+            )?,
+            state_key_file: path(
+                "--state-key-file",
+                &args.state_key_file,
+                "TOWLINE_STATE_KEY_FILE",
+                file.state_key_file,
+            )?,
             allowed_hosts: sources.pick(
                 (
                     "--allowed-host",
@@ -138,6 +154,11 @@ impl HubSettings {
         if self.tls_cert.value.is_some() != self.tls_key.value.is_some() {
             return Err(Failure::Config(
                 "tls_cert and tls_key belong together: give both or neither".to_owned(),
+            ));
+        }
+        if self.state_key_file.value.is_some() && self.state_dir.value.is_none() {
+            return Err(Failure::Config(
+                "hub.state_key_file: is of no use without a state_dir; give --state-dir too".to_owned(),
             ));
         }
         let listeners = [&self.listen, &self.link_listen, &self.admin_listen];
@@ -198,6 +219,13 @@ impl HubSettings {
                 WhenOffline::Refuse => DeleteWhenOffline::Refuse,
             },
             compression: self.compression.value == Switch::On,
+            state_dir: match self.state_dir.value.clone() {
+                None => StateDir::None,
+                Some(dir) => StateDir::Path {
+                    dir,
+                    key_file: self.state_key_file.value.clone(),
+                },
+            },
         }
     }
 
@@ -237,6 +265,8 @@ impl HubSettings {
             path("hub.token_file", &self.token_file),
             path("hub.tls_cert", &self.tls_cert),
             path("hub.tls_key", &self.tls_key),
+            path("hub.state_dir", &self.state_dir),
+            path("hub.state_key_file", &self.state_key_file),
             Row {
                 key: "hub.allowed_hosts",
                 value: if self.allowed_hosts.value.is_empty() {

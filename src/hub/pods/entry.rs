@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Source;
 use crate::{
-    hub::registry::SessionNumber,
+    hub::{registry::SessionNumber, store::PodRow},
     interlink,
     wire::{
         ContainerState, ContainerTerminated, PodRef, PodState, Presence, Timestamp, container_state::State,
@@ -38,9 +38,57 @@ pub(crate) struct Entry {
     pub(super) session: SessionNumber,
     pub(super) absent_since: Option<Instant>,
     pub(super) terminal: bool,
+    /// When it was over.
+    pub(super) terminal_at: Option<SystemTime>,
 }
 
 impl Entry {
+    /// As the store keeps it.
+    pub(crate) fn row(&self) -> PodRow {
+        PodRow {
+            uid: self.pod.uid.clone(),
+            namespace: self.pod.namespace.clone(),
+            name: self.pod.name.clone(),
+            plugin: self.plugin.clone(),
+            job_id: self.job_id.clone(),
+            answered: self.answered,
+            deleting: self.deleting,
+            delete_asked: self.delete_asked,
+            lost: self.lost.clone(),
+            created_at: Some(self.created_at),
+            observed_at: self.observed_at,
+            terminal_at: self.terminal_at,
+            names: self.names.clone(),
+            epoch: self.epoch,
+            seq: self.seq,
+            state: self.state.clone(),
+        }
+    }
+
+    /// Out of the store: of an earlier life, so older than every session.
+    pub(super) fn from_row(row: PodRow) -> Self {
+        let terminal = row.state.as_ref().is_some_and(is_terminal);
+        Self {
+            pod: PodRef::new(row.uid, row.namespace, row.name),
+            plugin: row.plugin,
+            job_id: row.job_id,
+            answered: row.answered,
+            deleting: row.deleting,
+            delete_asked: row.delete_asked,
+            lost: row.lost,
+            state: row.state,
+            created_at: row.created_at.unwrap_or_else(SystemTime::now),
+            observed_at: row.observed_at,
+            names: row.names,
+            epoch: row.epoch,
+            seq: row.seq,
+            session: SessionNumber::default(),
+            absent_since: None,
+            terminal,
+            terminal_at: row.terminal_at.filter(|_| terminal),
+        }
+    }
+
     /// Whether it is over.
     pub(crate) fn is_terminal(&self) -> bool {
         self.terminal
@@ -63,6 +111,11 @@ impl Entry {
 
     /// The state of a pod that its plugin does not have any more: what had not ended ends with 137.
     pub(super) fn lost_state(&self, why: &str) -> PodState {
+        self.ended_state(&format!("lost: {why}"))
+    }
+
+    /// Its state with every container that had not ended ended with 137 and this message.
+    pub(super) fn ended_state(&self, message: &str) -> PodState {
         let mut state = self.state.clone().unwrap_or_default();
         state.pod = Some(self.pod.clone());
         state.job_id.clone_from(&self.job_id);
@@ -82,7 +135,6 @@ impl Entry {
         if state.containers.is_empty() {
             state.containers.push(ContainerState::default());
         }
-        let message = format!("lost: {why}");
         let finished_at = Some(Timestamp::from(SystemTime::now()));
         for container in state.containers.iter_mut().chain(&mut state.init_containers) {
             if matches!(container.state, Some(State::Terminated(_))) {
@@ -96,7 +148,7 @@ impl Entry {
             container.state = Some(State::Terminated(ContainerTerminated {
                 exit_code: 137,
                 reason: "Lost".into(),
-                message: message.clone(),
+                message: message.to_owned(),
                 started_at,
                 finished_at,
                 ..ContainerTerminated::default()

@@ -8,7 +8,7 @@ mod entry;
 mod tests;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::SystemTime,
 };
 
@@ -18,7 +18,7 @@ pub(crate) use entry::Entry;
 
 use self::entry::{is_terminal, restarted};
 use crate::{
-    hub::registry::SessionNumber,
+    hub::{registry::SessionNumber, store::PodRow},
     interlink, limits,
     wire::{PodRef, PodState, Presence},
 };
@@ -57,7 +57,10 @@ pub(crate) enum Applied {
 /// All pods by uid.
 #[derive(Debug, Default)]
 pub(crate) struct PodTable {
-    pods: HashMap<String, Entry>,
+    /// Ordered, so that what is asked and told of them always comes in one order.
+    pods: BTreeMap<String, Entry>,
+    /// Uids of what changed since [`PodTable::take_touched`].
+    touched: BTreeSet<String>,
     active: HashMap<String, usize>,
     terminal: VecDeque<(Instant, String)>,
 }
@@ -88,12 +91,50 @@ impl PodTable {
             session: SessionNumber::default(),
             absent_since: None,
             terminal: false,
+            terminal_at: None,
         });
         Applied::Added
     }
 
+    /// Takes up pods of an earlier life, as the store has them.
+    pub(crate) fn restore(&mut self, rows: Vec<PodRow>, now: Instant) {
+        let mut entries: Vec<Entry> = rows.into_iter().map(Entry::from_row).collect();
+        entries.sort_by_key(|entry| entry.terminal_at);
+        for entry in entries {
+            if entry.terminal {
+                let age = entry
+                    .terminal_at
+                    .and_then(|at| at.elapsed().ok())
+                    .unwrap_or_default();
+                let since = now.checked_sub(age).unwrap_or(now);
+                self.terminal.push_back((since, entry.pod.uid.clone()));
+            } else {
+                self.count(&entry.plugin, 1);
+            }
+            self.pods.insert(entry.pod.uid.clone(), entry);
+        }
+    }
+
+    /// The uids of all that changed since the last call: what the store must be told.
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// The create that was promised did not come through: every container is reported as ended, with the reason.
+    pub(crate) fn failed(&mut self, uid: &str, why: &str, now: Instant) {
+        let Some(entry) = self.pods.get_mut(uid) else {
+            return;
+        };
+        let state = entry.ended_state(why);
+        entry.lost = Some(why.to_owned());
+        entry.answered = true;
+        entry.observed_at = Some(SystemTime::now());
+        self.set_state(uid, state, now);
+    }
+
     /// The plugin answered the create.
     pub(crate) fn answered(&mut self, uid: &str, job_id: &str) {
+        self.touched.insert(uid.to_owned());
         if let Some(entry) = self.pods.get_mut(uid) {
             entry.answered = true;
             entry.absent_since = None;
@@ -108,6 +149,7 @@ impl PodTable {
         match self.pods.get_mut(uid) {
             Some(entry) if entry.delete_asked.is_some() != at.is_some() => {
                 entry.delete_asked = at;
+                self.touched.insert(uid.to_owned());
                 true
             }
             _ => false,
@@ -116,6 +158,7 @@ impl PodTable {
 
     /// The plugin confirmed a delete. A pod that is over, or that the plugin does not have, goes at once.
     pub(crate) fn deleted(&mut self, uid: &str, existed: bool) -> Applied {
+        self.touched.insert(uid.to_owned());
         match self.pods.get_mut(uid) {
             Some(entry) if existed && !entry.terminal => {
                 entry.deleting = true;
@@ -158,6 +201,7 @@ impl PodTable {
         if entry.is_newer(source, state.seq) {
             return Applied::Unchanged;
         }
+        self.touched.insert(pod.uid.clone());
         entry.session = source.session;
         entry.absent_since = None;
         if !state.job_id.is_empty() {
@@ -232,6 +276,7 @@ impl PodTable {
         if !entry.terminal {
             entry.state = None;
             entry.seq = 0;
+            self.touched.insert(uid.to_owned());
         }
         true
     }
@@ -254,6 +299,7 @@ impl PodTable {
     /// Removes a pod.
     pub(crate) fn remove(&mut self, uid: &str) -> Option<Entry> {
         let entry = self.pods.remove(uid)?;
+        self.touched.insert(uid.to_owned());
         if entry.terminal {
             self.terminal.retain(|(_, other)| other != uid);
         } else {
@@ -295,6 +341,7 @@ impl PodTable {
 
     fn insert(&mut self, entry: Entry) {
         self.count(&entry.plugin, 1);
+        self.touched.insert(entry.pod.uid.clone());
         self.pods.insert(entry.pod.uid.clone(), entry);
     }
 
@@ -304,7 +351,9 @@ impl PodTable {
         };
         let (was, is) = (entry.terminal, is_terminal(&state));
         entry.terminal = is;
+        entry.terminal_at = is.then(|| entry.terminal_at.unwrap_or_else(SystemTime::now));
         entry.state = Some(state);
+        self.touched.insert(uid.to_owned());
         let plugin = entry.plugin.clone();
         if is && !was {
             self.terminal.push_back((now, uid.to_owned()));

@@ -31,6 +31,7 @@ use self::session::Session;
 use crate::{
     code::Code,
     connection::Connection,
+    hub::store::PluginRow,
     limits,
     wire::{NodeStatus, Register, Status, feature},
 };
@@ -162,6 +163,15 @@ impl Registry {
             alarm,
             first,
         })
+    }
+
+    /// Takes up the plugins of an earlier life.
+    pub(crate) fn restore(&self, rows: Vec<PluginRow>) {
+        let now = Instant::now();
+        let mut state = lock(&self.state);
+        for row in rows {
+            state.plugins.insert(row.name.clone(), Plugin::from_row(row, now));
+        }
     }
 
     /// The connection task runs. None when a newer session has taken the name meanwhile.

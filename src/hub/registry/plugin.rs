@@ -12,6 +12,7 @@ use super::{
     session::{Phase, Session},
 };
 use crate::{
+    hub::store::PluginRow,
     limits,
     wire::{NodeStatus, Register},
 };
@@ -46,6 +47,53 @@ pub(crate) enum Pulse {
 }
 
 impl Plugin {
+    /// As the store keeps it.
+    pub(crate) fn row(&self) -> PluginRow {
+        PluginRow {
+            name: self.register.plugin.clone(),
+            kind: self.register.r#type.clone(),
+            software: self.register.software.clone(),
+            instance: self.register.instance.clone(),
+            labels: self.register.labels.clone().into_iter().collect(),
+            jobs_epoch: self.register.jobs_epoch,
+            last_seen: Some(self.last_seen),
+            epoch: self.applied.epoch,
+            seq: self.applied.seq,
+            synced: self.synced,
+            node: self.node.clone(),
+        }
+    }
+
+    /// Out of the store: not connected since the hub was started, and within the ping grace from now.
+    pub(super) fn from_row(row: PluginRow, now: Instant) -> Self {
+        let last_seen = row.last_seen.unwrap_or_else(SystemTime::now);
+        Self {
+            register: Register {
+                plugin: row.name,
+                r#type: row.kind,
+                software: row.software,
+                instance: row.instance,
+                labels: row.labels.into_iter().collect(),
+                jobs_epoch: row.jobs_epoch,
+                ..Register::default()
+            },
+            last_good: row.node.ready.then(|| (now, row.node.clone())),
+            node: row.node,
+            remote: String::new(),
+            since: last_seen,
+            last_seen,
+            reconnects: 0,
+            lost_reason: "it has not come back since the hub was started".to_owned(),
+            applied: Mark {
+                epoch: row.epoch,
+                seq: row.seq,
+            },
+            synced: row.synced,
+            session: None,
+            takeovers: VecDeque::new(),
+        }
+    }
+
     /// Connected, and it can start pods.
     pub(crate) fn is_ready(&self) -> bool {
         self.session.is_some() && self.node.ready

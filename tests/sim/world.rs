@@ -1,0 +1,563 @@
+//! One world: a hub, plugins, sites, kubelets and everything that goes wrong between them.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    future::Future,
+    rc::Rc,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use towline::{
+    hub::{Hub, HubConfig, Identity, MemoryFile, StateDir},
+    plugin::{CancellationToken, DialFailure, Dialer, Plugin, PluginConfig},
+    transport::memory::{Faults, Memory, pair_with},
+};
+
+use super::{
+    kubelet::{self, Told, Wish},
+    life::Life,
+    rng::Rng,
+    site::{Batch, Job, Mood, Site},
+    trace::{Trace, note, violated},
+};
+
+/// Schedules that find a bug must be short to read; this many plugins and pods are enough for all of them.
+const MAX_PLUGINS: u64 = 2;
+const MAX_PODS: u64 = 5;
+/// After the last fault: the longest backoff, the longest hold and a poll.
+const HEAL: Duration = Duration::from_secs(900);
+
+/// What a schedule gave.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) violations: Vec<String>,
+    pub(crate) trace: String,
+    pub(crate) digest: u64,
+    pub(crate) steps: usize,
+}
+
+/// Runs the schedule of one seed.
+pub(crate) fn run(seed: u64) -> Outcome {
+    fastrand::seed(seed);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let local = tokio::task::LocalSet::new();
+    let outcome = local.block_on(&runtime, async {
+        let trace = Trace::begin();
+        World::new(seed).schedule().await;
+        Outcome {
+            violations: trace.violations(),
+            trace: trace.text(),
+            digest: trace.digest(),
+            steps: trace.len(),
+        }
+    });
+    drop(local);
+    drop(runtime);
+    Trace::end();
+    outcome
+}
+
+/// A hub process.
+struct HubProcess {
+    hub: Arc<Hub>,
+    life: Life,
+}
+
+/// A link as the network sees it.
+#[derive(Debug, Clone)]
+struct Wire {
+    plugin: String,
+    /// What each end sends.
+    ends: [Faults; 2],
+}
+
+impl Wire {
+    fn cut(&self) {
+        self.ends[0].cut();
+    }
+
+    fn half_open(&self) {
+        for end in &self.ends {
+            end.drop_silently();
+        }
+    }
+}
+
+/// What dialling sees: shared with plugins, whose futures must be able to move between threads.
+#[derive(Clone, Default)]
+struct Net(Arc<Mutex<NetState>>);
+
+#[derive(Default)]
+struct NetState {
+    hub: Option<(Arc<Hub>, Life)>,
+    wires: Vec<Wire>,
+    /// Cut the next link of a plugin once one end has sent so many messages.
+    cut_next: BTreeMap<String, (usize, u64)>,
+    down: BTreeMap<String, Instant>,
+}
+
+struct NetDialer {
+    net: Net,
+    plugin: String,
+    life: Life,
+}
+
+impl Dialer for NetDialer {
+    type Transport = Memory;
+
+    async fn dial(&self) -> Result<Memory, DialFailure> {
+        self.life.gate().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        self.life.gate().await;
+        let mut net = self.net.0.lock().unwrap();
+        if net
+            .down
+            .get(&self.plugin)
+            .is_some_and(|until| *until > Instant::now())
+        {
+            return Err(DialFailure::new("the network is down"));
+        }
+        let Some((hub, _)) = net.hub.clone() else {
+            return Err(DialFailure::new("connection refused"));
+        };
+        let (near, far) = pair_with(16 << 20, 64);
+        let ends = [near.faults(), far.faults()];
+        if let Some((end, messages)) = net.cut_next.remove(&self.plugin) {
+            ends[end].cut_at_message(messages);
+        }
+        note(|| format!("{} has dialled", self.plugin));
+        net.wires.push(Wire {
+            plugin: self.plugin.clone(),
+            ends,
+        });
+        drop(net);
+        let identity = Identity {
+            plugin: None,
+            remote: "simulated".into(),
+        };
+        tokio::spawn(hub.serve_link(far, identity));
+        Ok(near)
+    }
+}
+
+/// A plugin process, and what outlives it.
+struct PluginProcess {
+    name: String,
+    batch: Arc<Batch>,
+    life: RefCell<Option<(Life, CancellationToken)>>,
+    instance: Cell<u64>,
+    mood: Mood,
+}
+
+pub(crate) struct World {
+    rng: RefCell<Rng>,
+    net: Net,
+    hub: RefCell<Option<HubProcess>>,
+    file: Option<MemoryFile>,
+    plugins: Vec<PluginProcess>,
+    wishes: Vec<Rc<Wish>>,
+    over: Cell<bool>,
+}
+
+impl World {
+    fn new(seed: u64) -> Rc<Self> {
+        let mut rng = Rng::new(seed);
+        let plugins: Vec<_> = (0..rng.between(1, MAX_PLUGINS + 1))
+            .map(|index| PluginProcess {
+                name: format!("site-{index}"),
+                batch: Batch::new(),
+                life: RefCell::new(None),
+                instance: Cell::new(0),
+                mood: Mood {
+                    submit_ms: if rng.one_in(3) { 8_000 } else { 50 },
+                    unsure_in: if rng.one_in(3) { 3 } else { u64::MAX },
+                    busy_in: if rng.one_in(3) { 3 } else { u64::MAX },
+                    status_fails_in: if rng.one_in(3) { 4 } else { u64::MAX },
+                    status_ms: if rng.one_in(2) { 3_000 } else { 1 },
+                },
+            })
+            .collect();
+        let wishes = (0..rng.between(1, MAX_PODS + 1))
+            .map(|index| {
+                let name = rng.pick(&plugins).unwrap().name.clone();
+                Wish::new(&name, usize::try_from(index).unwrap(), &mut rng)
+            })
+            .collect();
+        let file = (!rng.one_in(4)).then(MemoryFile::default);
+        Rc::new(Self {
+            rng: RefCell::new(rng),
+            net: Net::default(),
+            hub: RefCell::new(None),
+            file,
+            plugins,
+            wishes,
+            over: Cell::new(false),
+        })
+    }
+
+    async fn schedule(self: Rc<Self>) {
+        self.start_hub();
+        for plugin in &self.plugins {
+            self.start_plugin(plugin);
+        }
+        for wish in &self.wishes {
+            let rng = self.rng.borrow_mut().fork();
+            self.spawn(kubelet::live(self.clone(), wish.clone(), rng));
+        }
+        let faults = self.rng.borrow_mut().between(0, 12);
+        for _ in 0..faults {
+            let pause = self.rng.borrow_mut().millis(10, 30_000);
+            self.sleep(pause).await;
+            self.fault().await;
+        }
+        note(|| "the faults are over".into());
+        self.heal();
+        self.sleep(HEAL).await;
+        self.check().await;
+        self.over.set(true);
+        if let Some(process) = self.hub.borrow_mut().take() {
+            process.life.end();
+        }
+    }
+
+    fn start_hub(&self) {
+        if self.hub.borrow().is_some() {
+            return;
+        }
+        let config = HubConfig {
+            state_dir: self.file.clone().map_or(StateDir::None, StateDir::Memory),
+            ..HubConfig::default()
+        };
+        let hub = match Hub::new(config) {
+            Ok(hub) => hub,
+            Err(error) => return violated("I6", format!("the hub does not start: {error}")),
+        };
+        let life = Life::default();
+        self.net.0.lock().unwrap().hub = Some((hub.clone(), life.clone()));
+        note(|| "the hub is up".into());
+        self.hub.replace(Some(HubProcess { hub, life }));
+    }
+
+    /// The hub's process is killed; `vanish`: with its machine, so that nobody is told.
+    fn kill_hub(&self, vanish: bool) {
+        let Some(process) = self.hub.borrow_mut().take() else {
+            return;
+        };
+        note(|| format!("the hub is killed (vanish {vanish})"));
+        process.life.end();
+        let seed = self.rng.borrow_mut().next();
+        if let Some(file) = &self.file {
+            file.crash(seed);
+        }
+        let mut net = self.net.0.lock().unwrap();
+        net.hub = None;
+        for wire in net.wires.drain(..) {
+            if vanish { wire.half_open() } else { wire.cut() }
+        }
+    }
+
+    fn start_plugin(&self, process: &PluginProcess) {
+        if process.life.borrow().is_some() {
+            return;
+        }
+        process.instance.set(process.instance.get() + 1);
+        let life = Life::default();
+        let stop = CancellationToken::new();
+        let mut config = PluginConfig::new("ws://hub/ws", process.name.as_str());
+        config.instance = format!("{}-{}", process.name, process.instance.get());
+        config.jobs_epoch = 1;
+        let site = Site {
+            batch: process.batch.clone(),
+            life: life.clone(),
+            rng: Mutex::new(self.rng.borrow_mut().fork()),
+            mood: process.mood,
+        };
+        let dialer = NetDialer {
+            net: self.net.clone(),
+            plugin: process.name.clone(),
+            life: life.clone(),
+        };
+        note(|| format!("{} is up", config.instance));
+        let plugin = Plugin::new(config, site);
+        let (ends, token) = (life.clone(), stop.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                () = ends.over() => {}
+                _ = plugin.run_with(dialer, token) => {}
+            }
+        });
+        process.life.replace(Some((life, stop)));
+    }
+
+    fn kill_plugin(&self, process: &PluginProcess, vanish: bool) {
+        let Some((life, _)) = process.life.take() else {
+            return;
+        };
+        note(|| format!("{} is killed (vanish {vanish})", process.name));
+        life.end();
+        let mut net = self.net.0.lock().unwrap();
+        net.wires.retain(|wire| {
+            let own = wire.plugin == process.name;
+            if own {
+                if vanish { wire.half_open() } else { wire.cut() }
+            }
+            !own
+        });
+    }
+
+    async fn stop_plugin(&self, process: &PluginProcess) {
+        let Some((life, stop)) = process.life.take() else {
+            return;
+        };
+        note(|| format!("{} is told to stop", process.name));
+        stop.cancel();
+        self.sleep(Duration::from_secs(10)).await;
+        life.end();
+    }
+
+    async fn stop_hub(&self) {
+        let Some(process) = self.hub.borrow_mut().take() else {
+            return;
+        };
+        note(|| "the hub is told to stop".into());
+        self.net.0.lock().unwrap().hub = None;
+        process.hub.drain(Duration::from_secs(8)).await;
+        process.life.end();
+        let mut net = self.net.0.lock().unwrap();
+        for wire in net.wires.drain(..) {
+            wire.cut();
+        }
+    }
+
+    fn wires_of(&self, name: &str) -> Vec<Wire> {
+        let net = self.net.0.lock().unwrap();
+        net.wires
+            .iter()
+            .filter(|wire| wire.plugin == name)
+            .cloned()
+            .collect()
+    }
+
+    async fn fault(self: &Rc<Self>) {
+        let (kind, index, pause, coin) = {
+            let mut rng = self.rng.borrow_mut();
+            let index = usize::try_from(rng.between(0, self.plugins.len() as u64)).unwrap();
+            (
+                rng.between(0, 11),
+                index,
+                rng.millis(1, 70_000),
+                rng.between(0, 60),
+            )
+        };
+        let process = &self.plugins[index];
+        let end = usize::try_from(coin % 2).unwrap();
+        let wires = self.wires_of(&process.name);
+        match kind {
+            0 => {
+                note(|| format!("cut of {}", process.name));
+                wires.iter().for_each(Wire::cut);
+            }
+            1 => {
+                note(|| format!("cut of the next link of {} at message {coin}", process.name));
+                self.net
+                    .0
+                    .lock()
+                    .unwrap()
+                    .cut_next
+                    .insert(process.name.clone(), (end, coin));
+                wires.iter().for_each(Wire::cut);
+            }
+            2 => {
+                note(|| format!("half-open link of {}", process.name));
+                wires.iter().for_each(Wire::half_open);
+            }
+            3 => {
+                note(|| format!("{} is held up for {pause:?}", process.name));
+                for wire in &wires {
+                    wire.ends[end].hold();
+                }
+                self.sleep(pause / 4).await;
+                for wire in &wires {
+                    wire.ends[end].release();
+                }
+            }
+            4 => {
+                note(|| format!("{} does not read for {pause:?}", process.name));
+                for wire in &wires {
+                    wire.ends[end].stall(true);
+                }
+                self.sleep(pause / 2).await;
+                for wire in &wires {
+                    wire.ends[end].stall(false);
+                }
+            }
+            5 | 6 => {
+                self.kill_plugin(process, coin % 3 == 0);
+                self.sleep(pause / 3).await;
+                self.start_plugin(process);
+            }
+            7 => {
+                self.stop_plugin(process).await;
+                self.start_plugin(process);
+            }
+            8 => {
+                self.kill_hub(coin % 3 == 0);
+                self.sleep(pause / 4).await;
+                self.start_hub();
+            }
+            9 => {
+                self.stop_hub().await;
+                self.sleep(pause / 8).await;
+                self.start_hub();
+            }
+            _ => {
+                note(|| format!("{} has no network for {pause:?}", process.name));
+                let until = Instant::now() + pause;
+                self.net
+                    .0
+                    .lock()
+                    .unwrap()
+                    .down
+                    .insert(process.name.clone(), until);
+                wires.iter().for_each(Wire::cut);
+            }
+        }
+    }
+
+    fn heal(&self) {
+        {
+            let mut net = self.net.0.lock().unwrap();
+            net.cut_next.clear();
+            net.down.clear();
+        }
+        self.start_hub();
+        for plugin in &self.plugins {
+            self.start_plugin(plugin);
+        }
+    }
+
+    /// What must hold once nothing fails any more.
+    async fn check(self: &Rc<Self>) {
+        for wish in &self.wishes {
+            let job = self.job(wish);
+            let shown = kubelet::look(self, wish).await;
+            let lives = job.as_ref().is_some_and(|job| job.exit.is_none());
+            match (wish.deleted.get(), wish.told.get()) {
+                (true, _) => {
+                    if lives {
+                        violated("I3", format!("{} was deleted, but its job runs", wish.name()));
+                    }
+                }
+                (false, Told::Created) if !wish.delete_asked.get() => {
+                    let Some(job) = job else {
+                        violated("I3", format!("{} was created, but there is no job", wish.name()));
+                        continue;
+                    };
+                    let told = shown.and_then(|status| Some(status.containers.first()?.clone()));
+                    let version = told
+                        .as_ref()
+                        .map_or(0, |told| kubelet::version(&told.container_id));
+                    if version != job.version {
+                        violated(
+                            "I1",
+                            format!(
+                                "{} is shown at v{version}, it is at v{}",
+                                wish.name(),
+                                job.version
+                            ),
+                        );
+                    }
+                    let exit = told.and_then(|told| Some(told.state.terminated?.exit_code));
+                    if exit != job.exit {
+                        violated(
+                            "I1",
+                            format!(
+                                "{} is shown with exit {exit:?}, it ended with {:?}",
+                                wish.name(),
+                                job.exit
+                            ),
+                        );
+                    }
+                }
+                (false, Told::Refused) => {
+                    if job.as_ref().is_some_and(|job| !job.cancelled) {
+                        violated(
+                            "I4",
+                            format!("the create of {} was refused, but its job is there", wish.name()),
+                        );
+                    }
+                }
+                _ => {}
+            }
+        }
+        let metrics = self
+            .http(async |hub| hub.metrics_text())
+            .await
+            .unwrap_or_default();
+        for gauge in [
+            "towline_creates_held",
+            "towline_deletes_pending",
+            "towline_log_streams_open",
+        ] {
+            let line = metrics
+                .lines()
+                .find(|line| line.starts_with(gauge) && !line.starts_with('#'));
+            if line.is_some_and(|line| !line.ends_with(" 0")) {
+                violated("I5", format!("at rest: {}", line.unwrap_or_default()));
+            }
+        }
+        let plugins = self.http(async |hub| hub.plugins()).await.unwrap_or_default();
+        for plugin in plugins.iter().filter(|plugin| !plugin.connected || !plugin.ready) {
+            violated(
+                "I3",
+                format!("plugin {} is not back: {}", plugin.name, plugin.reason),
+            );
+        }
+    }
+
+    /// A call of an HTTP client to the hub that is up now; none when the connection breaks.
+    pub(crate) async fn http<T>(&self, call: impl AsyncFnOnce(Arc<Hub>) -> T) -> Option<T> {
+        let (hub, life) = {
+            let process = self.hub.borrow();
+            let process = process.as_ref()?;
+            (process.hub.clone(), process.life.clone())
+        };
+        tokio::select! {
+            biased;
+            () = life.over() => None,
+            answer = call(hub) => Some(answer),
+        }
+    }
+
+    pub(crate) fn job(&self, wish: &Wish) -> Option<Job> {
+        self.plugins
+            .iter()
+            .find_map(|plugin| plugin.batch.job(wish.uid()))
+    }
+
+    pub(crate) fn log(&self, wish: &Wish, epoch: u64) -> Option<(u64, bool)> {
+        self.plugins
+            .iter()
+            .find_map(|plugin| plugin.batch.log(wish.uid(), epoch))
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.get()
+    }
+
+    pub(crate) async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + 'static) {
+        tokio::task::spawn_local(work);
+    }
+}
