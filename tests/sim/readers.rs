@@ -10,7 +10,7 @@ use towline::{
 use super::{
     kubelet::Wish,
     rng::Rng,
-    site::log_byte,
+    site::Text,
     trace::{note, violated},
     world::World,
 };
@@ -122,11 +122,12 @@ async fn read(
                 ),
             );
         }
+        let text = Text::of(wish.uid(), piece.at.epoch);
         let wrong = piece
             .data
             .iter()
             .zip(piece.at.offset..)
-            .find(|(byte, offset)| **byte != log_byte(wish.uid(), piece.at.epoch, *offset));
+            .find(|(byte, offset)| **byte != text.at(*offset));
         if let Some((_, offset)) = wrong {
             violated(
                 "I2",

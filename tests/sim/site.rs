@@ -1,9 +1,7 @@
 //! A site: a batch system that outlives everything, and the plugin's handler that speaks to it.
 
 use std::{
-    cell::RefCell,
     collections::BTreeMap,
-    rc::Rc,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -85,12 +83,20 @@ impl Job {
     }
 }
 
-/// Bytes of a log: what stands at an offset depends on the pod, the epoch and the offset.
-pub(crate) fn log_byte(uid: &str, epoch: u64, offset: u64) -> u8 {
-    let salt = uid.bytes().fold(epoch, |salt, byte| {
-        salt.wrapping_mul(31).wrapping_add(byte.into())
-    });
-    (salt.wrapping_add(offset.wrapping_mul(0x9e37_79b9)) >> 7) as u8
+/// A log: what stands at an offset depends on the pod, the epoch and the offset.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Text(u64);
+
+impl Text {
+    pub(crate) fn of(uid: &str, epoch: u64) -> Self {
+        Self(uid.bytes().fold(epoch, |salt, byte| {
+            salt.wrapping_mul(31).wrapping_add(byte.into())
+        }))
+    }
+
+    pub(crate) fn at(self, offset: u64) -> u8 {
+        (self.0.wrapping_add(offset.wrapping_mul(0x9e37_79b9)) >> 7) as u8
+    }
 }
 
 /// The batch system: jobs by pod uid. It never fails and never forgets.
@@ -134,10 +140,7 @@ impl Batch {
     fn submit(self: &Arc<Self>, pod: &PodRef, rng: &mut Rng) {
         let mut jobs = self.jobs.lock().unwrap();
         if let Some(job) = jobs.get(&pod.uid) {
-            drop(violated(
-                "I4",
-                format!("a second job for {} (first: {job:?})", pod.name),
-            ));
+            violated("I4", format!("a second job for {} (first: {job:?})", pod.name));
             return;
         }
         note(|| format!("job {} is accepted", pod.name));
@@ -344,7 +347,8 @@ impl Handler for Site {
             };
             let to = len.min(offset + 4_000);
             if first || to > offset {
-                let data: Bytes = (offset..to).map(|at| log_byte(&uid, epoch, at)).collect();
+                let text = Text::of(&uid, epoch);
+                let data: Bytes = (offset..to).map(|at| text.at(at)).collect();
                 let chunk = LogChunk {
                     at: Some(LogPosition { epoch, offset }),
                     next_offset: to,
@@ -410,6 +414,3 @@ async fn watch_jobs(batch: Arc<Batch>, life: Life, events: Events) {
         }
     }
 }
-
-/// Shared by the parts of a world on its one thread.
-pub(crate) type Shared<T> = Rc<RefCell<T>>;

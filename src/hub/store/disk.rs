@@ -78,7 +78,8 @@ impl Key {
 #[derive(Debug, Clone)]
 pub(super) enum Place {
     File(PathBuf),
-    Memory(MemoryFile),
+    /// With the life of who opened it: after a crash it must not write any more.
+    Memory(MemoryFile, u64),
 }
 
 /// An open database. After a failed write it is opened afresh: what the file holds then is what counts.
@@ -176,7 +177,7 @@ impl Place {
     fn path(&self) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),
-            Self::Memory(_) => PathBuf::from("(memory)"),
+            Self::Memory(..) => PathBuf::from("(memory)"),
         }
     }
 
@@ -190,7 +191,7 @@ impl Place {
                 fs::rename(path, &aside)?;
                 Ok(aside)
             }
-            Self::Memory(file) => {
+            Self::Memory(file, _) => {
                 file.clear();
                 Ok(self.path())
             }
@@ -226,9 +227,9 @@ fn open(place: &Place) -> Result<(Database, RowList), Refused> {
                     .map_err(Refused::Io)?;
                 builder.create(path)
             }
-            Place::Memory(file) => {
+            Place::Memory(file, life) => {
                 file.check()?;
-                builder.create_with_backend(file.handle())
+                builder.create_with_backend(file.handle(*life))
             }
         };
         let database = database.map_err(refused)?;

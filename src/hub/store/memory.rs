@@ -113,10 +113,15 @@ impl MemoryFile {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn handle(&self) -> Handle {
+    /// The life that who opens it now belongs to.
+    pub(super) fn life(&self) -> u64 {
+        self.lock().life
+    }
+
+    pub(super) fn handle(&self, life: u64) -> Handle {
         Handle {
             file: self.clone(),
-            life: self.lock().life,
+            life,
         }
     }
 }

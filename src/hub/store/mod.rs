@@ -141,7 +141,7 @@ impl Store {
                     Seal::open(dir, key_file.as_deref())?,
                 )
             }
-            StateDir::Memory(file) => (Place::Memory(file.clone()), Seal::of(file.key())),
+            StateDir::Memory(file) => (Place::Memory(file.clone(), file.life()), Seal::of(file.key())),
         };
         let (disk, rows, damaged) = Disk::open(place)?;
         let (recovered, buried) = row::read_all(rows, &seal, damaged);
