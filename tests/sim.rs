@@ -87,7 +87,8 @@ fn one_schedule() {
 fn the_same_seed_gives_the_same_schedule() {
     for seed in 1..=20 {
         let (first, second) = (world::run(seed), world::run(seed));
-        assert_eq!(first.trace, second.trace, "seed {seed}");
+        let differs = first.trace.lines().zip(second.trace.lines()).find(|(one, other)| one != other);
+        assert_eq!(differs, None, "seed {seed}");
         assert_eq!(first.digest, second.digest, "seed {seed}");
     }
 }

@@ -50,7 +50,7 @@ impl<T: Transport> Driver<T> {
             running.wake();
         }
         drop(inner);
-        self.shared.end.send_replace(Some(ended));
+        self.shared.end.change(|end| *end = Some(ended));
     }
 }
 

@@ -17,6 +17,7 @@ mod peer;
 mod shared;
 mod sink;
 mod telling;
+pub(crate) mod told;
 
 use std::{
     future::poll_fn,
@@ -161,26 +162,18 @@ impl Connection {
         self.shared.with(|inner| {
             command(&mut inner.session);
         });
-        self.shared.end.borrow().is_none()
+        self.shared.end.now().is_none()
     }
 
     /// Waits for the end. Cancel safe; may be called many times.
     pub async fn ended(&self) -> Ended {
-        let mut wait = self.shared.end.subscribe();
-        loop {
-            if let Some(ended) = wait.borrow_and_update().clone() {
-                return ended;
-            }
-            if wait.changed().await.is_err() {
-                // The sender lives in `shared`, which this handle holds.
-                return Ended {
-                    code: CloseCode::ABNORMAL,
-                    reason: "the connection task has gone".into(),
-                    by_peer: false,
-                    retry_after: Duration::ZERO,
-                };
-            }
-        }
+        let ended = self.shared.end.wait_for(Option::is_some).await;
+        ended.unwrap_or_else(|| Ended {
+            code: CloseCode::ABNORMAL,
+            reason: "the connection task has gone".into(),
+            by_peer: false,
+            retry_after: Duration::ZERO,
+        })
     }
 
     /// Whether the connection still takes calls (not ended, not draining either way).

@@ -7,10 +7,10 @@ use std::{
 };
 
 use futures::task::AtomicWaker;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::Ended;
+use super::{Ended, told::Told};
 use crate::{
     code::{Code, reason},
     session::Session,
@@ -22,7 +22,7 @@ pub(super) struct Shared {
     inner: Mutex<Inner>,
     /// Of the connection task.
     pub(super) task: AtomicWaker,
-    pub(super) end: watch::Sender<Option<Ended>>,
+    pub(super) end: Told<Option<Ended>>,
 }
 
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Shared {
                 running: HashMap::new(),
             }),
             task: AtomicWaker::new(),
-            end: watch::Sender::new(None),
+            end: Told::new(None),
         }
     }
 

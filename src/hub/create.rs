@@ -126,6 +126,7 @@ impl Hub {
         }
         let deadline = Instant::now() + limits::CREATE_TIMEOUT;
         let plugin = tokio::select! {
+            biased;
             placed = self.place_new(new, Instant::now() + self.config.create_hold) => placed?,
             () = flight.cancel.cancelled() => return Err(deleted()),
         };

@@ -6,12 +6,12 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::registry::lock;
 use crate::{
     code::{Code, reason},
+    connection::told::Told,
     wire::Status,
 };
 
@@ -22,7 +22,7 @@ pub(crate) struct Flight<T> {
     sent: Mutex<bool>,
     /// Ends it as soon as no call is at the plugin.
     pub(crate) cancel: CancellationToken,
-    done: watch::Sender<Option<Result<T, Status>>>,
+    done: Told<Option<Result<T, Status>>>,
     /// It is on the disk, so it may outlive its callers.
     kept: AtomicBool,
     /// The callers were told that it will be done.
@@ -34,7 +34,7 @@ impl<T: Clone> Flight<T> {
         Arc::new(Self {
             sent: Mutex::new(false),
             cancel: CancellationToken::new(),
-            done: watch::channel(None).0,
+            done: Told::new(None),
             kept: AtomicBool::new(false),
             promised: CancellationToken::new(),
         })
@@ -92,16 +92,13 @@ impl<T: Clone> Flight<T> {
 
     /// Gives everybody the result.
     pub(crate) fn finish(&self, result: Result<T, Status>) {
-        self.done.send_replace(Some(result));
+        self.done.change(|done| *done = Some(result));
     }
 
     /// Waits for the result. Cancel safe.
     pub(crate) async fn result(&self) -> Result<T, Status> {
-        let mut done = self.done.subscribe();
-        match done.wait_for(Option::is_some).await {
-            Ok(result) => result.clone().unwrap_or_else(|| Err(ended_early())),
-            Err(_) => Err(ended_early()),
-        }
+        let done = self.done.wait_for(Option::is_some).await;
+        done.unwrap_or_else(|| Err(ended_early()))
     }
 }
 

@@ -136,6 +136,7 @@ pub(crate) async fn serve<T: Transport>(hub: Arc<Hub>, transport: T, identity: I
         std::future::pending::<()>().await;
     };
     let ended = tokio::select! {
+        biased;
         ended = connection.ended() => ended,
         () = work => connection.ended().await,
     };

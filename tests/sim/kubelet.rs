@@ -110,7 +110,10 @@ pub(crate) async fn live(world: Rc<World>, wish: Rc<Wish>, mut rng: Rng) {
         // A kubelet that was started again asks for the same pod again.
         if rng.one_in(5) && !wish.delete_asked.get() {
             world.sleep(rng.millis(0, 20_000)).await;
-            create(&world, &wish).await;
+            // A pod that was deleted meanwhile is not in its list any more.
+            if !wish.delete_asked.get() {
+                create(&world, &wish).await;
+            }
         }
         if wish.told.get() == Told::Created {
             for _ in 0..rng.between(0, 3) {
@@ -139,7 +142,7 @@ async fn create(world: &Rc<World>, wish: &Rc<Wish>) {
             Told::Created
         }
         Some(Err(status)) => {
-            note(|| format!("create of {} refused: {status}", wish.name()));
+            note(|| format!("create of {} refused: {:?} {}", wish.name(), status.kind(), status.reason));
             Told::Refused
         }
     };

@@ -69,7 +69,7 @@ async fn read(
         let piece = match piece {
             Some(Ok(piece)) => piece,
             Some(Err(status)) => {
-                note(|| format!("log of {} ended: {status}", wish.name()));
+                note(|| format!("log of {} ended: {:?} {}", wish.name(), status.kind(), status.reason));
                 return false;
             }
             None => {

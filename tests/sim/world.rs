@@ -331,6 +331,9 @@ impl World {
         self.net.0.lock().unwrap().hub = None;
         process.hub.drain(Duration::from_secs(8)).await;
         process.life.end();
+        if let Some(file) = &self.file {
+            file.next_life();
+        }
         let mut net = self.net.0.lock().unwrap();
         for wire in net.wires.drain(..) {
             wire.cut();

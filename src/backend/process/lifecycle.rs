@@ -129,6 +129,7 @@ impl Lifecycle {
             }
         };
         tokio::select! {
+            biased;
             (index, seen) = any_change(&mut self.runs) => {
                 if matches!(seen, RunState::Exited(_)) && let Some(run) = self.runs.get_mut(index) {
                     *run = None;

@@ -82,6 +82,7 @@ impl Reading {
                     }
                     Next::Read(pause) => {
                         tokio::select! {
+                            biased;
                             () = sleep(pause) => {}
                             () = pieces.closed() => return,
                         }
@@ -108,6 +109,7 @@ impl Reading {
     ) -> Result<Result<LogsEnd, Status>, Gone> {
         loop {
             let chunk = tokio::select! {
+                biased;
                 chunk = next_chunk(stream, self.pull) => chunk,
                 () = pieces.closed() => return Err(Gone),
             };

@@ -14,15 +14,12 @@ mod route;
 mod session;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
-use tokio::{
-    sync::{Semaphore, watch},
-    time::Instant,
-};
+use tokio::{sync::Semaphore, time::Instant};
 
 pub(crate) use plugin::{Plugin, Pulse};
 pub(crate) use session::{Phase, Route, SessionNumber};
@@ -30,7 +27,7 @@ pub(crate) use session::{Phase, Route, SessionNumber};
 use self::session::Session;
 use crate::{
     code::Code,
-    connection::Connection,
+    connection::{Connection, told::Told},
     hub::store::PluginRow,
     limits,
     wire::{NodeStatus, Register, Status, feature},
@@ -66,7 +63,7 @@ pub(crate) struct Attached {
 #[derive(Debug, Default)]
 struct State {
     plugins: BTreeMap<String, Plugin>,
-    waiting: HashMap<String, watch::Sender<u64>>,
+    waiting: BTreeMap<String, Arc<Told<u64>>>,
     last: u64,
 }
 

@@ -1,8 +1,8 @@
 //! The way to a plugin: who takes calls now, the wait for one that does not, and why it does not.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     Registry, State, lock,
@@ -27,34 +27,28 @@ impl Registry {
 
     /// Waits until the plugin takes calls. None when `until` came first. Cancel safe.
     pub(crate) async fn routable(&self, name: &str, until: Instant) -> Option<Route> {
-        let mut changes = {
+        let changes = {
             let mut state = lock(&self.state);
             if let Some(route) = state.route(name) {
                 return Some(route);
             }
-            state
-                .waiting
-                .entry(name.to_owned())
-                .or_insert_with(|| watch::channel(0).0)
-                .subscribe()
+            state.waiting.entry(name.to_owned()).or_default().clone()
         };
         let found = tokio::time::timeout_at(until, async {
+            let mut seen = 0;
             loop {
-                if changes.changed().await.is_err() {
-                    return None;
-                }
                 if let Some(route) = self.route(name) {
-                    return Some(route);
+                    return route;
                 }
+                seen = changes.wait_for(|count| *count != seen).await;
             }
-        })
-        .await
-        .ok()
-        .flatten();
+        });
+        let found = found.await.ok();
         drop(changes);
+        // The map's own is the last one when nobody waits any more.
         lock(&self.state)
             .waiting
-            .retain(|_, sender| sender.receiver_count() > 0);
+            .retain(|_, changes| Arc::strong_count(changes) > 1);
         found
     }
 
@@ -136,8 +130,8 @@ impl State {
     }
 
     pub(super) fn wake(&self, name: &str) {
-        if let Some(sender) = self.waiting.get(name) {
-            sender.send_modify(|count| *count += 1);
+        if let Some(changes) = self.waiting.get(name) {
+            changes.change(|count| *count += 1);
         }
     }
 }

@@ -73,6 +73,11 @@ impl MemoryFile {
         state.life += 1;
     }
 
+    /// The process that has it open ends, the machine does not: nothing is lost, but it writes no more.
+    pub fn next_life(&self) {
+        self.lock().life += 1;
+    }
+
     /// From now on every write and sync fails with this text; none lets them work again.
     pub fn fail(&self, why: Option<&str>) {
         self.lock().fail = why.map(str::to_owned);

@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::disk::{Disk, Key};
-use crate::limits;
+use crate::{connection::told::Told, limits};
 
 /// Between tries after a failed write.
 const RETRY_MIN: Duration = Duration::from_millis(500);
@@ -29,7 +29,7 @@ pub(crate) struct Unkept(pub(crate) String);
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     added: Notify,
-    progress: watch::Sender<Progress>,
+    progress: Told<Progress>,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +52,7 @@ impl Queue {
         Arc::new(Self {
             waiting: Mutex::default(),
             added: Notify::new(),
-            progress: watch::Sender::default(),
+            progress: Told::default(),
         })
     }
 
@@ -71,19 +71,12 @@ impl Queue {
 
     pub(super) async fn committed(&self) -> Result<(), Unkept> {
         let puts = self.lock().puts;
-        let mut progress = self.progress.subscribe();
-        let done = progress.wait_for(|progress| {
+        let done = self.progress.wait_for(|progress| {
             progress.committed >= puts || progress.failed.as_ref().is_some_and(|(tried, _)| *tried >= puts)
         });
         match tokio::time::timeout(limits::STORE_TIMEOUT, done).await {
-            Ok(Ok(progress)) if progress.committed >= puts => Ok(()),
-            Ok(Ok(progress)) => Err(Unkept(
-                progress
-                    .failed
-                    .as_ref()
-                    .map_or_else(String::new, |(_, why)| why.clone()),
-            )),
-            Ok(Err(_)) => Err(Unkept("its writer has ended".to_owned())),
+            Ok(progress) if progress.committed >= puts => Ok(()),
+            Ok(progress) => Err(Unkept(progress.failed.map_or_else(String::new, |(_, why)| why))),
             Err(_) => Err(Unkept(format!(
                 "a write has taken more than {} s",
                 limits::STORE_TIMEOUT.as_secs()
@@ -92,8 +85,8 @@ impl Queue {
     }
 
     pub(super) fn health(&self) -> Result<(), String> {
-        match &self.progress.borrow().failed {
-            Some((_, why)) => Err(why.clone()),
+        match self.progress.now().failed {
+            Some((_, why)) => Err(why),
             None => Ok(()),
         }
     }
@@ -137,14 +130,14 @@ pub(super) async fn write(queue: Arc<Queue>, mut disk: Disk, end: CancellationTo
         let Some(returned) = returned else {
             queue
                 .progress
-                .send_modify(|progress| progress.failed = Some((u64::MAX, text(outcome))));
+                .change(|progress| progress.failed = Some((u64::MAX, text(outcome))));
             return;
         };
         disk = returned;
         match outcome {
             Ok(()) => {
                 delay = RETRY_MIN;
-                queue.progress.send_modify(|progress| {
+                queue.progress.change(|progress| {
                     progress.committed = puts;
                     progress.failed = None;
                 });
@@ -154,7 +147,7 @@ pub(super) async fn write(queue: Arc<Queue>, mut disk: Disk, end: CancellationTo
                 tracing::error!(%why, "the hub's state cannot be written; trying again");
                 queue
                     .progress
-                    .send_modify(|progress| progress.failed = Some((puts, why)));
+                    .change(|progress| progress.failed = Some((puts, why)));
                 if end.is_cancelled() {
                     return;
                 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::{
     Disk, Entry, Mark, OpenError, Record, Writer,
@@ -14,6 +14,7 @@ use super::{
     log::{self, Unusable},
     random_epoch,
 };
+use crate::connection::told::Told;
 use crate::{limits, plugin::outbox::Snapshot};
 
 /// Records facts and tells when they are durable. Cheap to clone.
@@ -32,10 +33,10 @@ pub(super) struct Shared {
     core: Mutex<Core>,
     /// There may be something to write. One waiter.
     pub(super) work: Notify,
-    progress: watch::Sender<Progress>,
+    progress: Told<Progress>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Progress {
     durable: u64,
     broken: Option<Broken>,
@@ -109,7 +110,7 @@ impl Journal {
         }
         let shared = Arc::new(Shared {
             work: Notify::new(),
-            progress: watch::Sender::default(),
+            progress: Told::default(),
             core: Mutex::new(Core {
                 events: image.position(),
                 image,
@@ -163,12 +164,8 @@ impl Journal {
     /// # Errors
     /// When the journal cannot be written now. What was recorded is kept in memory and written when it can be.
     pub(in crate::plugin) async fn durable(&self, ticket: Ticket) -> Result<(), Broken> {
-        let mut progress = self.0.progress.subscribe();
         let settled = |progress: &Progress| progress.durable >= ticket.0 || progress.broken.is_some();
-        let Ok(progress) = progress.wait_for(settled).await else {
-            // The sender lives as long as this handle.
-            return Err("the journal has ended".into());
-        };
+        let progress = self.0.progress.wait_for(settled).await;
         match &progress.broken {
             Some(broken) if progress.durable < ticket.0 => Err(Arc::clone(broken)),
             _ => Ok(()),
@@ -183,7 +180,7 @@ impl Journal {
 
     /// Why it keeps nothing now; none when all is well.
     pub(in crate::plugin) fn broken(&self) -> Option<Broken> {
-        self.0.progress.borrow().broken.clone()
+        self.0.progress.now().broken
     }
 
     /// The highest durable number of this outbox epoch.
@@ -225,7 +222,7 @@ impl Shared {
         }
         core.size += write.bytes.len();
         drop(core);
-        self.progress.send_modify(|progress| {
+        self.progress.change(|progress| {
             progress.durable = write.ticket;
             progress.broken = None;
         });
@@ -243,7 +240,7 @@ impl Shared {
 
     /// The present write takes too long.
     pub(super) fn stalled(&self, why: Broken) {
-        self.progress.send_modify(|progress| progress.broken = Some(why));
+        self.progress.change(|progress| progress.broken = Some(why));
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
