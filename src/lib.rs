@@ -19,6 +19,7 @@
 
 pub mod code;
 pub mod limits;
+pub mod planted;
 
 pub mod wire;
 

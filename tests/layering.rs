@@ -10,19 +10,39 @@ use std::{
 const MAY_USE: [(&str, &[&str]); 13] = [
     ("code", &[]),
     ("limits", &[]),
+    ("planted", &[]),
     ("wire", &["code", "limits"]),
     ("session", &["wire", "code", "limits"]),
     ("interlink", &["wire", "code", "limits"]),
     ("transport", &["wire", "code", "limits"]),
-    ("connection", &["session", "transport", "wire", "code", "limits"]),
+    (
+        "connection",
+        &["session", "transport", "wire", "code", "limits", "planted"],
+    ),
     (
         "plugin",
-        &["connection", "transport", "interlink", "wire", "code", "limits"],
+        &[
+            "connection",
+            "transport",
+            "interlink",
+            "wire",
+            "code",
+            "limits",
+            "planted",
+        ],
     ),
     ("backend", &["plugin", "interlink", "wire", "code", "limits"]),
     (
         "hub",
-        &["connection", "transport", "interlink", "wire", "code", "limits"],
+        &[
+            "connection",
+            "transport",
+            "interlink",
+            "wire",
+            "code",
+            "limits",
+            "planted",
+        ],
     ),
     (
         "http",
@@ -62,7 +82,7 @@ const OWNERS: [(&str, &str); 11] = [
 ];
 
 /// Modules without clock, socket or runtime, and what would bring one in.
-const PURE: [&str; 5] = ["code", "limits", "wire", "session", "interlink"];
+const PURE: [&str; 6] = ["code", "limits", "planted", "wire", "session", "interlink"];
 const IMPURE: [&str; 8] = [
     "tokio::",
     "std::net",

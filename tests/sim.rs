@@ -19,6 +19,8 @@ mod trace;
 #[path = "sim/world.rs"]
 mod world;
 
+use towline::planted::Bug;
+
 use std::sync::{
     Mutex,
     atomic::{AtomicU64, Ordering},
@@ -28,6 +30,10 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 #[test]
 fn no_schedule_breaks_an_invariant() {
     let count = number("SIM_N").unwrap_or(2_000);
@@ -35,9 +41,8 @@ fn no_schedule_breaks_an_invariant() {
     let next = AtomicU64::new(first);
     let steps = AtomicU64::new(0);
     let failed: Mutex<Vec<(u64, Vec<String>)>> = Mutex::default();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
-        for _ in 0..threads {
+        for _ in 0..threads() {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -71,6 +76,42 @@ fn no_schedule_breaks_an_invariant() {
     assert!(failed.is_empty(), "{report}");
 }
 
+/// The first seed that finds each planted bug. A change of the schedules moves them: `make sim-mutants` prints new ones.
+const FOUND_BY: [(Bug, u64); 0] = [];
+
+#[test]
+fn every_planted_bug_is_found() {
+    let most = number("SIM_MUTANTS").unwrap_or(0);
+    let next = AtomicU64::new(0);
+    let missed: Mutex<Vec<Bug>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..threads() {
+            scope.spawn(|| {
+                while let Some(&bug) = Bug::ALL.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                    match find(bug, most) {
+                        Some((seed, first)) => println!("    (Bug::{bug:?}, {seed}), // {first}"),
+                        None => missed.lock().unwrap().push(bug),
+                    }
+                }
+            });
+        }
+    });
+    let missed = missed.into_inner().unwrap();
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
+
+/// The seed that is known to find a bug, or else the first that does.
+fn find(bug: Bug, most: u64) -> Option<(u64, String)> {
+    let known = FOUND_BY
+        .iter()
+        .find(|(other, _)| *other == bug)
+        .map(|(_, seed)| *seed);
+    known.into_iter().chain(1..=most).find_map(|seed| {
+        let outcome = world::run_with(seed, Some(bug));
+        Some((seed, outcome.violations.into_iter().next()?))
+    })
+}
+
 #[test]
 fn one_schedule() {
     let seed = number("SIM_SEED").unwrap_or(1);
@@ -87,7 +128,11 @@ fn one_schedule() {
 fn the_same_seed_gives_the_same_schedule() {
     for seed in 1..=20 {
         let (first, second) = (world::run(seed), world::run(seed));
-        let differs = first.trace.lines().zip(second.trace.lines()).find(|(one, other)| one != other);
+        let differs = first
+            .trace
+            .lines()
+            .zip(second.trace.lines())
+            .find(|(one, other)| one != other);
         assert_eq!(differs, None, "seed {seed}");
         assert_eq!(first.digest, second.digest, "seed {seed}");
     }

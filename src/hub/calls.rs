@@ -17,6 +17,7 @@ use crate::{
     code::{Code, reason},
     interlink::CreateStruct,
     limits,
+    planted::{self, Bug},
     wire::{PodRef, Status},
 };
 
@@ -71,7 +72,7 @@ impl CallTable {
     /// ABORTED/DELETED after a delete of the uid, RESOURCE_EXHAUSTED when too much is under way.
     pub(crate) fn enter_create(&self, uid: &str) -> Result<Entered<CreateStruct>, Status> {
         let mut state = lock(&self.state);
-        if state.tombstones.contains(uid) {
+        if state.tombstones.contains(uid) && !planted::is(Bug::CreateAfterDelete) {
             return Err(deleted());
         }
         if let Some(flight) = state.creates.get(uid) {

@@ -13,6 +13,8 @@ pub struct HubConfig {
     pub ping_grace: Duration,
     /// How long a log viewer stays open without its plugin.
     pub log_hold: Duration,
+    /// How often all states are read though events come, +/-20 %.
+    pub anti_entropy: Duration,
     /// What a delete for an absent plugin does.
     pub delete_when_offline: DeleteWhenOffline,
     /// Whether a plugin that offers it may have its link compressed. Frames that carry secrets never are.
@@ -27,6 +29,7 @@ impl Default for HubConfig {
             create_hold: limits::CREATE_HOLD,
             ping_grace: limits::PING_GRACE,
             log_hold: limits::LOG_HOLD,
+            anti_entropy: limits::ANTI_ENTROPY,
             delete_when_offline: DeleteWhenOffline::Durable,
             compression: true,
             state_dir: super::StateDir::None,

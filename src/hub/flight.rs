@@ -12,6 +12,7 @@ use super::registry::lock;
 use crate::{
     code::{Code, reason},
     connection::told::Told,
+    planted::{self, Bug},
     wire::Status,
 };
 
@@ -58,7 +59,9 @@ impl<T: Clone> Flight<T> {
     /// No further call goes out; one that is at the plugin is waited for.
     pub(crate) fn cancel_unsent(&self) {
         let _sent = lock(&self.sent);
-        self.cancel.cancel();
+        if !planted::is(Bug::CreateAfterDelete) {
+            self.cancel.cancel();
+        }
     }
 
     /// It was recorded: it will be done even if this process ends.

@@ -18,6 +18,7 @@ use crate::{
     code::CloseCode,
     connection::{self, Connection, HandshakeError, Peer},
     interlink, limits,
+    planted::{self, Bug},
     transport::Transport,
     wire::{EventAck, Outbox, Register, Role, Welcome, feature},
 };
@@ -100,7 +101,7 @@ pub(crate) async fn serve<T: Transport>(hub: Arc<Hub>, transport: T, identity: I
     });
     let applied = EventAck {
         epoch: attached.applied.epoch,
-        seq: attached.applied.seq,
+        seq: attached.applied.seq + u64::from(planted::is(Bug::AckBeyondApplied)),
     };
     let connection = accepted.welcome(welcome(features, &applied), link.clone() as Arc<dyn Peer>);
     session.connection = Some(connection.clone());

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     code::{Code, reason},
     interlink::CreateStruct,
+    planted::{self, Bug},
     wire::{PodState, Status},
 };
 
@@ -35,6 +36,10 @@ impl Hub {
         flight: &Flight<CreateStruct>,
     ) -> Result<(), Status> {
         if !self.store.is_durable() {
+            return Ok(());
+        }
+        if planted::is(Bug::CreateNotRecorded) {
+            flight.keep();
             return Ok(());
         }
         self.store.put_create(&CreateRow {
@@ -122,12 +127,17 @@ impl Hub {
     /// # Errors
     /// RESOURCE_EXHAUSTED when too many are kept.
     pub(crate) fn keep_delete(&self, plugin: &str, delete: PendingDelete) -> Result<(), Status> {
+        if planted::is(Bug::DeleteNotKept) {
+            return Ok(());
+        }
         let uid = delete.pod.uid.clone();
         let row = self.store.is_durable().then(|| delete.row(plugin));
         self.calls.keep(plugin, delete)?;
         self.count_pending();
         if let Some(row) = row {
-            self.store.put_delete(&row);
+            if !planted::is(Bug::DeleteNotRecorded) {
+                self.store.put_delete(&row);
+            }
             self.uid_buried(&uid);
         } else if !self.warned_pending.swap(true, Ordering::Relaxed) {
             tracing::warn!(

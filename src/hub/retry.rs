@@ -3,6 +3,7 @@
 use super::registry::Route;
 use crate::{
     code::{Code, reason},
+    planted::{self, Bug},
     wire::Status,
 };
 
@@ -96,6 +97,7 @@ impl Retry {
         }
         match status.kind() {
             Code::DeadlineExceeded | Code::Cancelled => Next::Stop,
+            Code::Unknown if planted::is(Bug::UnknownIsRefused) => Next::Report,
             Code::Unavailable | Code::ResourceExhausted | Code::Unknown => Next::Again,
             Code::Internal | Code::DataLoss if self.failures == 0 => {
                 self.failures += 1;

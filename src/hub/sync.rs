@@ -63,7 +63,7 @@ pub(crate) async fn run(hub: Arc<Hub>, link: &Link, route: &Route, plan: Plan) {
 /// Reads all pods now and then.
 async fn keep_reading(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
     loop {
-        sleep(interval(plan, hub.has_suspects(&link.plugin))).await;
+        sleep(interval(hub, plan, hub.has_suspects(&link.plugin))).await;
         if let Err(status) = read_all(hub, link, route).await {
             tracing::debug!(plugin = %link.plugin, error = %status, "pods could not be read");
         }
@@ -227,13 +227,13 @@ async fn replay_deletes(hub: &Hub, link: &Link, route: &Route) {
 }
 
 /// When to read again.
-fn interval(plan: Plan, suspects: bool) -> Duration {
+fn interval(hub: &Hub, plan: Plan, suspects: bool) -> Duration {
     if suspects {
         return limits::LOST_AFTER;
     }
     if plan.events {
         // +/-20 %, so that plugins that came back together do not stay together.
-        limits::ANTI_ENTROPY.mul_f64(0.8 + 0.4 * fastrand::f64())
+        hub.config.anti_entropy.mul_f64(0.8 + 0.4 * fastrand::f64())
     } else {
         limits::POLL_STATUS
     }

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     code::{Code, reason},
+    planted::{self, Bug},
     wire::Status,
 };
 
@@ -112,7 +113,9 @@ impl Creates {
     fn begin<H: Handler>(self: &Arc<Self>, handler: &Arc<H>, mut create: Create) -> Result<Begun, Status> {
         let uid = create.pod.uid.clone();
         let mut table = self.lock();
-        if let Some(running) = table.running.get(&uid) {
+        if let Some(running) = table.running.get(&uid)
+            && !planted::is(Bug::CreatesNotJoined)
+        {
             return Ok(Begun::Running {
                 running: running.clone(),
                 joined: true,

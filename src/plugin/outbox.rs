@@ -17,6 +17,7 @@ use std::{
 
 use crate::{
     limits,
+    planted::{self, Bug},
     wire::{self, EventAck, PodEvent},
 };
 
@@ -172,6 +173,9 @@ impl Outbox {
     /// The connection is lost: what was in flight is pending again, under its own number.
     pub fn lost(&mut self) {
         self.in_flight.clear();
+        if planted::is(Bug::OutboxForgetsInFlight) {
+            return;
+        }
         self.cursor = self.acked_seq;
     }
 

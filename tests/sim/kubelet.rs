@@ -34,6 +34,8 @@ pub(crate) struct Wish {
     /// A delete was answered with success.
     pub(crate) deleted: Cell<bool>,
     pub(crate) delete_asked: Cell<bool>,
+    /// The life of the hub that answered the create or delete: one without a state directory forgets what it kept.
+    pub(crate) answered_by: Cell<u64>,
     /// Highest version and exit code that were shown.
     pub(crate) seen: Cell<u64>,
     pub(crate) ended: Cell<Option<i32>>,
@@ -62,6 +64,7 @@ impl Wish {
             told: Cell::new(Told::Nothing),
             deleted: Cell::new(false),
             delete_asked: Cell::new(false),
+            answered_by: Cell::new(0),
             seen: Cell::new(0),
             ended: Cell::new(None),
         })
@@ -97,7 +100,7 @@ fn in_time(what: &str, wish: &Wish, began: Instant, limit: Duration) {
 /// One pod from its create to its delete.
 pub(crate) async fn live(world: Rc<World>, wish: Rc<Wish>, mut rng: Rng) {
     world.sleep(rng.millis(0, 60_000)).await;
-    let deletes = rng.one_in(2);
+    let deletes = !rng.one_in(3);
     let delete_after = rng.millis(0, 120_000);
     let deleter = async {
         if deletes {
@@ -142,7 +145,14 @@ async fn create(world: &Rc<World>, wish: &Rc<Wish>) {
             Told::Created
         }
         Some(Err(status)) => {
-            note(|| format!("create of {} refused: {:?} {}", wish.name(), status.kind(), status.reason));
+            note(|| {
+                format!(
+                    "create of {} refused: {:?} {}",
+                    wish.name(),
+                    status.kind(),
+                    status.reason
+                )
+            });
             Told::Refused
         }
     };
@@ -150,6 +160,7 @@ async fn create(world: &Rc<World>, wish: &Rc<Wish>) {
     note(|| format!("create of {}: {told:?}", wish.name()));
     // The first answer is the one that Kubernetes acts on.
     if before == Told::Nothing {
+        wish.answered_by.set(world.hub_life());
         wish.told.set(told);
     }
 }
@@ -169,6 +180,7 @@ pub(crate) async fn delete(world: &Rc<World>, wish: &Rc<Wish>) {
         format!("delete of {}: {text:?}", wish.name())
     });
     if let Some(Ok(())) = answer {
+        wish.answered_by.set(world.hub_life());
         wish.deleted.set(true);
     }
 }

@@ -16,7 +16,13 @@ use super::{
 };
 
 /// Follows the log of a pod. A kubectl reads it once; `towline logs -f` comes back with its position.
-pub(crate) async fn follow(world: Rc<World>, wish: Rc<Wish>, mut rng: Rng) {
+pub(crate) async fn follow(world: Rc<World>, wish: Rc<Wish>, rng: Rng) {
+    world.reading.set(world.reading.get() + 1);
+    read_on(&world, &wish, rng).await;
+    world.reading.set(world.reading.get() - 1);
+}
+
+async fn read_on(world: &Rc<World>, wish: &Rc<Wish>, mut rng: Rng) {
     world.sleep(rng.millis(0, 30_000)).await;
     let comes_back = rng.one_in(2);
     let slow = rng.one_in(3);
@@ -39,7 +45,7 @@ pub(crate) async fn follow(world: Rc<World>, wish: Rc<Wish>, mut rng: Rng) {
             violated("I3", format!("opening the log of {} took {took:?}", wish.name()));
         }
         if let Some(Ok(viewer)) = opened
-            && read(&world, &wish, viewer, &mut at, slow, &mut rng).await
+            && read(world, wish, viewer, &mut at, slow, &mut rng).await
         {
             return;
         }
@@ -69,7 +75,14 @@ async fn read(
         let piece = match piece {
             Some(Ok(piece)) => piece,
             Some(Err(status)) => {
-                note(|| format!("log of {} ended: {:?} {}", wish.name(), status.kind(), status.reason));
+                note(|| {
+                    format!(
+                        "log of {} ended: {:?} {}",
+                        wish.name(),
+                        status.kind(),
+                        status.reason
+                    )
+                });
                 return false;
             }
             None => {

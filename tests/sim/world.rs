@@ -12,6 +12,7 @@ use std::{
 use tokio::time::Instant;
 use towline::{
     hub::{Hub, HubConfig, Identity, MemoryFile, StateDir},
+    planted::{Bug, plant},
     plugin::{CancellationToken, DialFailure, Dialer, Plugin, PluginConfig},
     transport::memory::{Faults, Memory, pair_with},
 };
@@ -41,6 +42,12 @@ pub(crate) struct Outcome {
 
 /// Runs the schedule of one seed.
 pub(crate) fn run(seed: u64) -> Outcome {
+    run_with(seed, None)
+}
+
+/// Runs it with a planted bug.
+pub(crate) fn run_with(seed: u64, bug: Option<Bug>) -> Outcome {
+    plant(bug);
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -61,6 +68,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
     drop(local);
     drop(runtime);
     Trace::end();
+    plant(None);
     outcome
 }
 
@@ -164,6 +172,11 @@ pub(crate) struct World {
     plugins: Vec<PluginProcess>,
     wishes: Vec<Rc<Wish>>,
     over: Cell<bool>,
+    /// Mostly so seldom that nothing which events should have told is mended by it.
+    anti_entropy: Duration,
+    hub_lives: Cell<u64>,
+    /// Readers of logs that have not ended.
+    pub(crate) reading: Cell<usize>,
 }
 
 impl World {
@@ -180,7 +193,7 @@ impl World {
                     unsure_in: if rng.one_in(3) { 3 } else { u64::MAX },
                     busy_in: if rng.one_in(3) { 3 } else { u64::MAX },
                     status_fails_in: if rng.one_in(3) { 4 } else { u64::MAX },
-                    status_ms: if rng.one_in(2) { 3_000 } else { 1 },
+                    status_ms: if rng.one_in(2) { 10_000 } else { 1 },
                 },
             })
             .collect();
@@ -191,7 +204,11 @@ impl World {
             })
             .collect();
         let file = (!rng.one_in(4)).then(MemoryFile::default);
+        let anti_entropy = Duration::from_secs(if rng.one_in(4) { 300 } else { 36_000 });
         Rc::new(Self {
+            anti_entropy,
+            hub_lives: Cell::new(0),
+            reading: Cell::new(0),
             rng: RefCell::new(rng),
             net: Net::default(),
             hub: RefCell::new(None),
@@ -233,6 +250,7 @@ impl World {
         }
         let config = HubConfig {
             state_dir: self.file.clone().map_or(StateDir::None, StateDir::Memory),
+            anti_entropy: self.anti_entropy,
             ..HubConfig::default()
         };
         let hub = match Hub::new(config) {
@@ -241,7 +259,8 @@ impl World {
         };
         let life = Life::default();
         self.net.0.lock().unwrap().hub = Some((hub.clone(), life.clone()));
-        note(|| "the hub is up".into());
+        self.hub_lives.set(self.hub_lives.get() + 1);
+        note(|| format!("the hub is up (durable {})", self.file.is_some()));
         self.hub.replace(Some(HubProcess { hub, life }));
     }
 
@@ -354,7 +373,7 @@ impl World {
             let mut rng = self.rng.borrow_mut();
             let index = usize::try_from(rng.between(0, self.plugins.len() as u64)).unwrap();
             (
-                rng.between(0, 11),
+                rng.between(0, 12),
                 index,
                 rng.millis(1, 70_000),
                 rng.between(0, 60),
@@ -422,8 +441,8 @@ impl World {
                 self.start_hub();
             }
             _ => {
-                note(|| format!("{} has no network for {pause:?}", process.name));
-                let until = Instant::now() + pause;
+                note(|| format!("{} has no network for {:?}", process.name, 2 * pause));
+                let until = Instant::now() + 2 * pause;
                 self.net
                     .0
                     .lock()
@@ -451,12 +470,15 @@ impl World {
     async fn check(self: &Rc<Self>) {
         for wish in &self.wishes {
             let job = self.job(wish);
+            let forgot = self.file.is_none() && wish.answered_by.get() != self.hub_life();
             let shown = kubelet::look(self, wish).await;
-            let lives = job.as_ref().is_some_and(|job| job.exit.is_none());
             match (wish.deleted.get(), wish.told.get()) {
                 (true, _) => {
-                    if lives {
-                        violated("I3", format!("{} was deleted, but its job runs", wish.name()));
+                    if !forgot && job.is_some_and(|job| !job.cancelled) {
+                        violated(
+                            "I3",
+                            format!("{} was deleted, but nobody told the site", wish.name()),
+                        );
                     }
                 }
                 (false, Told::Created) if !wish.delete_asked.get() => {
@@ -491,7 +513,7 @@ impl World {
                     }
                 }
                 (false, Told::Refused) => {
-                    if job.as_ref().is_some_and(|job| !job.cancelled) {
+                    if !forgot && job.as_ref().is_some_and(|job| !job.cancelled) {
                         violated(
                             "I4",
                             format!("the create of {} was refused, but its job is there", wish.name()),
@@ -516,6 +538,9 @@ impl World {
             if line.is_some_and(|line| !line.ends_with(" 0")) {
                 violated("I5", format!("at rest: {}", line.unwrap_or_default()));
             }
+        }
+        if self.reading.get() > 0 {
+            violated("I3", format!("{} readers of logs hang", self.reading.get()));
         }
         let plugins = self.http(async |hub| hub.plugins()).await.unwrap_or_default();
         for plugin in plugins.iter().filter(|plugin| !plugin.connected || !plugin.ready) {
@@ -550,6 +575,11 @@ impl World {
         self.plugins
             .iter()
             .find_map(|plugin| plugin.batch.log(wish.uid(), epoch))
+    }
+
+    /// Which life of the hub this is.
+    pub(crate) fn hub_life(&self) -> u64 {
+        self.hub_lives.get()
     }
 
     pub(crate) fn is_over(&self) -> bool {

@@ -218,6 +218,7 @@ impl HubSettings {
                 WhenOffline::Durable => DeleteWhenOffline::Durable,
                 WhenOffline::Refuse => DeleteWhenOffline::Refuse,
             },
+            anti_entropy: limits::ANTI_ENTROPY,
             compression: self.compression.value == Switch::On,
             state_dir: match self.state_dir.value.clone() {
                 None => StateDir::None,

@@ -23,6 +23,7 @@ use crate::{
         registry::{Route, lock},
     },
     limits,
+    planted::{self, Bug},
     wire::{LogChunk, LogsEnd, Status, StreamLogs},
 };
 
@@ -179,7 +180,12 @@ impl Reading {
 
     pub(super) async fn open(&mut self, route: &Route) -> Result<LogStream, Status> {
         let mut options = self.query.options;
-        let start = self.place.start();
+        let mut start = self.place.start();
+        if planted::is(Bug::LogResumedAtStart)
+            && let Some(start) = &mut start
+        {
+            start.offset = 0;
+        }
         // Also of a log that was opened before its container started: what came since is all new.
         if start.is_some() || self.place.position().is_some() {
             options.tail = None;

@@ -8,6 +8,7 @@ use super::Source;
 use crate::{
     hub::{registry::SessionNumber, store::PodRow},
     interlink,
+    planted::{self, Bug},
     wire::{
         ContainerState, ContainerTerminated, PodRef, PodState, Presence, Timestamp, container_state::State,
     },
@@ -106,7 +107,8 @@ impl Entry {
 
     /// Whether what is known is newer than what this source says as of `seq`.
     pub(super) fn is_newer(&self, source: Source<'_>, seq: u64) -> bool {
-        source.session < self.session || (source.epoch == self.epoch && seq < self.seq)
+        !planted::is(Bug::StaleStateApplied)
+            && (source.session < self.session || (source.epoch == self.epoch && seq < self.seq))
     }
 
     /// The state of a pod that its plugin does not have any more: what had not ended ends with 137.

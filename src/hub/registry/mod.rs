@@ -30,6 +30,7 @@ use crate::{
     connection::{Connection, told::Told},
     hub::store::PluginRow,
     limits,
+    planted::{self, Bug},
     wire::{NodeStatus, Register, Status, feature},
 };
 
@@ -333,6 +334,6 @@ impl State {
             .get_mut(name)?
             .session
             .as_mut()
-            .filter(|session| session.number == number)
+            .filter(|session| session.number == number || planted::is(Bug::NoFencing))
     }
 }
