@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench schema-accept vectors
+.PHONY: help run test lint bench schema-accept vectors sim sim-mutants
 
 CARGO ?= cargo
 BUF := target/tools/npm/node_modules/.bin/buf
@@ -34,6 +34,13 @@ bench: ## Benchmarks; results below target/criterion
 
 schema-accept: $(BUF) ## Take the changed contract as the new one (needs a CHANGELOG line)
 	tools/schema-image --accept $(BUF)
+
+N ?= 100000
+sim: ## N schedules of the simulator (100000); FIRST=seed to begin elsewhere
+	SIM_N=$(N) SIM_FIRST=$(or $(FIRST),1) $(CARGO) test --profile sim --test sim no_schedule -- --nocapture
+
+sim-mutants: ## Shows that each planted bug is found, within N schedules
+	SIM_MUTANTS=$(N) $(CARGO) test --profile sim --test sim every_planted -- --nocapture
 
 vectors: ## Write proto/vectors anew and replay them; `git diff` shows what changed on the wire
 	TOWLINE_VECTORS=write $(CARGO) test --test vectors golden

@@ -201,8 +201,9 @@ pub const HTTP_LINGER: Duration = Duration::from_secs(1);
 pub const HTTP_MAX_UPGRADES: usize = 512;
 /// An upgraded connection must be handed over in this time.
 pub const HTTP_UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
-/// On shutdown open requests may take this long.
-pub const HTTP_SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+/// On shutdown open requests may take this long: a little more than the drain of the links, so that a create that a
+/// plugin answers in that time is answered too. The caller pays: its connection is closed.
+pub const HTTP_SHUTDOWN_GRACE: Duration = Duration::from_millis(8_500);
 /// Session header and traceparent, in bytes: they travel as call metadata. A longer one is replaced.
 pub const HTTP_MAX_CARRIED: usize = 256;
 /// Retry-After when the hub has no better wish, in seconds.

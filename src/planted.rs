@@ -14,8 +14,6 @@ pub enum Bug {
     StaleStateApplied,
     /// The end of an old session counts as that of the present one.
     NoFencing,
-    /// A create is sent although the pod was deleted.
-    CreateAfterDelete,
     /// Two creates of one pod run side by side in the plugin.
     CreatesNotJoined,
     /// A delete for an absent plugin is answered with success and not kept.
@@ -38,12 +36,11 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::AckBeyondApplied,
         Self::OutboxForgetsInFlight,
         Self::StaleStateApplied,
         Self::NoFencing,
-        Self::CreateAfterDelete,
         Self::CreatesNotJoined,
         Self::DeleteNotKept,
         Self::DeleteNotRecorded,

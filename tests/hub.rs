@@ -26,6 +26,8 @@ mod puller;
 mod reads;
 #[path = "hub/relay.rs"]
 mod relay;
+#[path = "hub/restarts.rs"]
+mod restarts;
 #[path = "hub/retries.rs"]
 mod retries;
 #[path = "hub/states.rs"]

@@ -13,7 +13,7 @@ use super::{
     call::request,
     calls::PendingDelete,
     create::{Held, NewPod},
-    flight::{Flight, deleted},
+    flight::{Flight, deleted, draining},
     registry::Route,
     retry::{Next, Retry},
 };
@@ -56,6 +56,7 @@ impl Hub {
                 biased;
                 () = flight.cancel.cancelled() => return Err(deleted()),
                 found = self.create_slot(plugin, deadline) => found,
+                () = self.draining.cancelled(), if !flight.is_kept() => Err(draining()),
             };
             let (route, slot) = match found {
                 Ok(found) => found,

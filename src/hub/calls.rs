@@ -17,7 +17,6 @@ use crate::{
     code::{Code, reason},
     interlink::CreateStruct,
     limits,
-    planted::{self, Bug},
     wire::{PodRef, Status},
 };
 
@@ -72,7 +71,7 @@ impl CallTable {
     /// ABORTED/DELETED after a delete of the uid, RESOURCE_EXHAUSTED when too much is under way.
     pub(crate) fn enter_create(&self, uid: &str) -> Result<Entered<CreateStruct>, Status> {
         let mut state = lock(&self.state);
-        if state.tombstones.contains(uid) && !planted::is(Bug::CreateAfterDelete) {
+        if state.tombstones.contains(uid) {
             return Err(deleted());
         }
         if let Some(flight) = state.creates.get(uid) {

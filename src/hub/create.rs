@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     CallMeta, Hub,
-    flight::{Entered, Flight, deleted},
+    flight::{Entered, Flight, deleted, draining},
     metrics::Metrics,
     placement::{Wish, place, waits_for_pool},
     retry::Retry,
@@ -129,6 +129,7 @@ impl Hub {
             biased;
             placed = self.place_new(new, Instant::now() + self.config.create_hold) => placed?,
             () = flight.cancel.cancelled() => return Err(deleted()),
+            () = self.draining.cancelled() => return Err(draining()),
         };
         if !self.pod_placed(new, &plugin) {
             return Err(Status::new(

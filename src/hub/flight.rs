@@ -12,7 +12,6 @@ use super::registry::lock;
 use crate::{
     code::{Code, reason},
     connection::told::Told,
-    planted::{self, Bug},
     wire::Status,
 };
 
@@ -59,9 +58,7 @@ impl<T: Clone> Flight<T> {
     /// No further call goes out; one that is at the plugin is waited for.
     pub(crate) fn cancel_unsent(&self) {
         let _sent = lock(&self.sent);
-        if !planted::is(Bug::CreateAfterDelete) {
-            self.cancel.cancel();
-        }
+        self.cancel.cancel();
     }
 
     /// It was recorded: it will be done even if this process ends.
@@ -69,9 +66,14 @@ impl<T: Clone> Flight<T> {
         self.kept.store(true, Ordering::Relaxed);
     }
 
+    /// Whether it was recorded.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
     /// Lets the callers go with the promise that it will be done. False when it was not recorded: then there can be none.
     pub(crate) fn promise(&self) -> bool {
-        let kept = self.kept.load(Ordering::Relaxed);
+        let kept = self.is_kept();
         if kept {
             self.promised.cancel();
         }
@@ -110,6 +112,16 @@ impl<T: Clone> Flight<T> {
 pub(crate) enum Entered<T> {
     New(Arc<Flight<T>>),
     Running(Arc<Flight<T>>),
+}
+
+/// The hub goes away before the create could be sent.
+pub(crate) fn draining() -> Status {
+    Status::new(
+        Code::Unavailable,
+        reason::DRAINING,
+        "the hub is shutting down, and it keeps no creates over a restart (--state-dir)",
+    )
+    .not_started()
 }
 
 /// The create was overtaken by a delete.

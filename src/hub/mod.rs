@@ -47,10 +47,7 @@ mod watch;
 
 use std::{
     collections::HashSet,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -91,7 +88,8 @@ pub struct Hub {
     /// One for each log stream that may be open in the whole hub.
     log_slots: Arc<Semaphore>,
     warned_pending: AtomicBool,
-    draining: AtomicBool,
+    /// Cancelled when this hub begins to go away.
+    draining: CancellationToken,
     store: Store,
     /// This life is over: what is recorded is left to the next.
     closed: CancellationToken,
@@ -115,7 +113,7 @@ impl Hub {
             changes: watch::channel(),
             log_slots: Arc::new(Semaphore::new(max_log_streams())),
             warned_pending: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
             store,
             closed: CancellationToken::new(),
         });
@@ -180,7 +178,8 @@ impl Hub {
 
     /// GoAway to all plugins; returns when all links ended or the grace is over.
     pub async fn drain(&self, grace: Duration) {
-        self.draining.store(true, Ordering::Relaxed);
+        // Creates that wait and are not recorded are answered now; those at a plugin have the grace.
+        self.draining.cancel();
         // Creates that are recorded go on in the next life; their callers need not wait for the end of this one.
         for (_, flight) in self.calls.creates() {
             flight.promise();
@@ -194,7 +193,11 @@ impl Hub {
                 limits::BACKOFF_MIN,
             );
         }
-        let all = futures::future::join_all(connections.iter().map(crate::connection::Connection::ended));
+        let links = futures::future::join_all(connections.iter().map(crate::connection::Connection::ended));
+        let flights = self.calls.creates();
+        let left = flights.iter().filter(|(_, flight)| !flight.is_kept());
+        let creates = futures::future::join_all(left.map(|(_, flight)| flight.result()));
+        let all = async { tokio::join!(links, creates) };
         if tokio::time::timeout(grace, all).await.is_err() {
             for connection in &connections {
                 connection.close(CloseCode::DRAIN, "the hub is shutting down");
@@ -207,7 +210,7 @@ impl Hub {
     }
 
     fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.is_cancelled()
     }
 
     fn max_log_streams(&self) -> usize {

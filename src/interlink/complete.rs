@@ -304,7 +304,13 @@ fn told(ended: &ContainerTerminated, exit_code: i32) -> String {
         ("", "") if exit_code != 0 => format!("exit code {exit_code}"),
         ("", message) => message.to_owned(),
         (reason, "") => reason.to_owned(),
-        (reason, message) if message.contains(reason) => message.to_owned(),
+        (reason, message)
+            if message
+                .to_ascii_lowercase()
+                .contains(&reason.to_ascii_lowercase()) =>
+        {
+            message.to_owned()
+        }
         (reason, message) => format!("{reason}: {message}"),
     }
 }

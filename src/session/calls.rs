@@ -130,15 +130,19 @@ impl Session {
                 );
             }
         }
-        let (max, word) = match kind {
-            Kind::Call => (self.peer_limits.max_calls, reason::TOO_MANY_CALLS),
-            Kind::Logs => (self.peer_limits.max_log_streams, reason::TOO_MANY_STREAMS),
+        let (max, what, word) = match kind {
+            Kind::Call => (self.peer_limits.max_calls, "calls", reason::TOO_MANY_CALLS),
+            Kind::Logs => (
+                self.peer_limits.max_log_streams,
+                "log streams",
+                reason::TOO_MANY_STREAMS,
+            ),
         };
         if self.streams.outgoing_count(kind) >= max as usize {
             return refuse(
                 Code::ResourceExhausted,
                 word,
-                format!("the peer takes {max} at once, and all are in use"),
+                format!("the peer takes {max} {what} at once, and all are in use"),
             );
         }
         let Some(id) = self.streams.next else {

@@ -51,6 +51,10 @@ fn a_hub_that_is_not_there_is_69_and_told_with_the_remedy() {
         "{text}"
     );
     assert_eq!(text.lines().count(), 1, "{text}");
+    for args in [["logs", "web"], ["status", "web"], ["get", "plugins"]] {
+        let output = run(&[&args[..], &["--hub", "http://127.0.0.1:1"]].concat());
+        assert_eq!(code(&output), 69, "{args:?}: {}", stderr(&output));
+    }
 }
 
 #[test]

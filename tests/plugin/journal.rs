@@ -415,7 +415,7 @@ async fn a_state_directory_holds_over_a_stop_and_serves_one_process() {
     let mut play = run();
     let accepted = play.registered().await;
     assert_eq!((epoch(&accepted), accepted.register.jobs_epoch), first);
-    let outbox = accepted.register.outbox.clone().unwrap();
+    let outbox = accepted.register.outbox.unwrap();
     assert_eq!((outbox.oldest_seq, outbox.next_seq, outbox.acked_seq), (2, 2, 1));
     let hub = play.welcome(accepted, EventAck::default());
     assert!(created(hub.call(create("u1", "a")).await.unwrap()).1);

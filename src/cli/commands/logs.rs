@@ -6,7 +6,7 @@ use super::{connect, pod_name};
 use crate::cli::{
     args::LogsArgs,
     exit::{Exit, Failure},
-    follow::{self, LogOptions, Reader},
+    follow::{self, FollowError, LogOptions, Reader},
     output::Out,
 };
 
@@ -34,7 +34,12 @@ pub(super) async fn run(args: LogsArgs) -> anyhow::Result<Exit> {
         previous: args.previous,
     };
     let pod = pod_name(&args.pod);
-    follow::read(&client, settings.namespace(), pod, &options, &mut Stdout).await?;
+    let read = follow::read(&client, settings.namespace(), pod, &options, &mut Stdout).await;
+    read.map_err(|error| match error {
+        // The hub's own refusal chooses the exit code.
+        FollowError::Client(error) => anyhow::Error::from(error),
+        error => error.into(),
+    })?;
     Ok(Exit::Ok)
 }
 

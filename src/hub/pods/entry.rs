@@ -113,11 +113,11 @@ impl Entry {
 
     /// The state of a pod that its plugin does not have any more: what had not ended ends with 137.
     pub(super) fn lost_state(&self, why: &str) -> PodState {
-        self.ended_state(&format!("lost: {why}"))
+        self.ended_state("Lost", &format!("lost: {why}"))
     }
 
-    /// Its state with every container that had not ended ended with 137 and this message.
-    pub(super) fn ended_state(&self, message: &str) -> PodState {
+    /// Its state with every container that had not ended ended with 137, this reason and message.
+    pub(super) fn ended_state(&self, reason: &str, message: &str) -> PodState {
         let mut state = self.state.clone().unwrap_or_default();
         state.pod = Some(self.pod.clone());
         state.job_id.clone_from(&self.job_id);
@@ -149,7 +149,7 @@ impl Entry {
             container.ready = false;
             container.state = Some(State::Terminated(ContainerTerminated {
                 exit_code: 137,
-                reason: "Lost".into(),
+                reason: reason.to_owned(),
                 message: message.to_owned(),
                 started_at,
                 finished_at,

@@ -125,7 +125,7 @@ impl PodTable {
         let Some(entry) = self.pods.get_mut(uid) else {
             return;
         };
-        let state = entry.ended_state(why);
+        let state = entry.ended_state("CreateRefused", why);
         entry.lost = Some(why.to_owned());
         entry.answered = true;
         entry.observed_at = Some(SystemTime::now());
