@@ -263,5 +263,6 @@ fn job_not_kept(broken: Arc<str>) -> Status {
 }
 
 fn not_ready(broken: &str) -> Status {
-    Status::new(Code::FailedPrecondition, reason::NOT_READY, broken).not_started()
+    // It may pass: a hub repeats this one, and does not fail the pod for good as a refusal would.
+    Status::new(Code::Unavailable, reason::NOT_READY, broken).not_started()
 }

@@ -5,10 +5,13 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::time::sleep;
 use towline::{
     code::{Code, reason},
-    hub::Hub,
+    hub::{Hub, HubConfig, MemoryFile, StateDir},
+    limits,
+    wire::{ContainerRunning, PodRef, container_state::State},
 };
 
 use crate::fake::{Asked, Creating, Site, connect, create_at, hub, metric, pod_of, uid};
+use crate::fakes::say::state;
 
 const MANY: usize = 1_000;
 
@@ -114,4 +117,61 @@ async fn creates_beyond_the_budget_of_a_slow_plugin_fail_and_are_deleted_first()
     assert_eq!(metric(&hub, "towline_deletes_pending"), "0");
     let kept: HashSet<String> = hub.pods().into_iter().map(|pod| pod.uid).collect();
     assert!(kept.is_disjoint(&failed) && kept.len() == MANY - failed.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_state_directory_a_slow_plugin_fails_no_create_however_long_they_take() {
+    let config = HubConfig {
+        state_dir: StateDir::Memory(MemoryFile::default()),
+        ..HubConfig::default()
+    };
+    let (hub, site) = (Hub::new(config).unwrap(), Arc::new(Site::default()));
+    let mut link = connect(&hub, &site).await;
+    // Ten minutes of work, where a caller waits for less than two.
+    const PODS: usize = 300;
+    let creating: Vec<Creating> = (0..PODS)
+        .map(|n| create_at(&hub, Some("p"), pod_of(&uid(n), "")))
+        .collect();
+    // One at a time, two seconds each; a pod that it has is answered at once.
+    let plugin = tokio::spawn(async move {
+        let mut ran = HashSet::new();
+        while ran.len() < PODS {
+            let asked = link.asked.recv().await.unwrap();
+            assert!(asked.is_create(), "nothing is given up");
+            if ran.insert(asked.uid()) {
+                sleep(Duration::from_secs(2)).await;
+                let pod = PodRef::new(asked.uid(), "default", "demo");
+                let running = state(pod, 0, State::Running(ContainerRunning::default()));
+                site.pods.lock().unwrap().insert(asked.uid(), running);
+                asked.created("job");
+            } else {
+                asked.existed("job");
+            }
+        }
+        // Answers to what was asked twice.
+        while let Ok(Some(asked)) = tokio::time::timeout(Duration::from_secs(300), link.asked.recv()).await {
+            assert!(ran.contains(&asked.uid()));
+            asked.existed("job");
+        }
+    });
+    let began = tokio::time::Instant::now();
+    for one in creating {
+        one.await.unwrap().unwrap();
+    }
+    assert!(began.elapsed() <= limits::CREATE_TIMEOUT + Duration::from_secs(1));
+    plugin.await.unwrap();
+    let pods = hub.pods();
+    assert_eq!(pods.len(), PODS);
+    let wrong: Vec<_> = pods
+        .iter()
+        .filter(|pod| pod.job_id.is_empty() || pod.phase != "Running")
+        .map(|pod| (&pod.phase, &pod.job_id, &pod.reason))
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} wrong, such as {:?}",
+        wrong.len(),
+        wrong.first()
+    );
+    assert_eq!(metric(&hub, "towline_deletes_pending"), "0");
 }

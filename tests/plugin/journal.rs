@@ -286,7 +286,7 @@ async fn a_plugin_that_cannot_write_takes_no_pods_and_recovers() {
         let refused = hub.call(create("u2", "a")).await.unwrap_err();
         assert_eq!(
             (refused.kind(), refused.reason.as_str(), refused.not_started),
-            (Code::FailedPrecondition, "NOT_READY", true)
+            (Code::Unavailable, "NOT_READY", true)
         );
         assert!(refused.message.starts_with(start), "{refused}");
         assert_eq!(site.calls.load(Ordering::SeqCst), calls);

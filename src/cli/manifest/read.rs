@@ -7,7 +7,8 @@ use super::{ManifestError, Object};
 /// The objects of a file in order; a `List` is taken apart. JSON objects may follow one another, as YAML documents do.
 pub(super) fn objects(file: &str, text: &str) -> Result<Vec<Object>, ManifestError> {
     let documents = if text.trim_start().starts_with('{') {
-        json(file, text)
+        // YAML may begin so too; when it is neither, JSON is what was meant.
+        json(file, text).or_else(|problem| yaml(file, text).map_err(|_| problem))
     } else {
         yaml(file, text)
     }?;

@@ -141,6 +141,14 @@ fn json_and_lists_are_read_too() {
 }
 
 #[test]
+fn yaml_may_begin_with_a_brace_and_what_is_neither_is_told_as_json() {
+    let flow = "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}}";
+    assert_eq!(read::objects("f", flow).unwrap().len(), 1);
+    let neither = read::objects("f", "{\"kind\": ").unwrap_err().to_string();
+    assert!(neither.contains("line 1 column"), "{neither}");
+}
+
+#[test]
 fn errors_name_the_file_and_the_document() {
     let service = "kind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c}]}\n---\nkind: Service\nmetadata: {name: b}";
     assert!(
