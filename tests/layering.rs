@@ -6,6 +6,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// What the two roles may use: the same, and never each other.
+const ROLE: &[&str] = &[
+    "connection",
+    "transport",
+    "interlink",
+    "wire",
+    "code",
+    "limits",
+    "planted",
+];
+
 /// What each module of `src/` may use of the crate. Down only: never up, never sideways.
 const MAY_USE: [(&str, &[&str]); 14] = [
     ("code", &[]),
@@ -19,31 +30,9 @@ const MAY_USE: [(&str, &[&str]); 14] = [
         "connection",
         &["session", "transport", "wire", "code", "limits", "planted"],
     ),
-    (
-        "plugin",
-        &[
-            "connection",
-            "transport",
-            "interlink",
-            "wire",
-            "code",
-            "limits",
-            "planted",
-        ],
-    ),
+    ("plugin", ROLE),
     ("backend", &["plugin", "interlink", "wire", "code", "limits"]),
-    (
-        "hub",
-        &[
-            "connection",
-            "transport",
-            "interlink",
-            "wire",
-            "code",
-            "limits",
-            "planted",
-        ],
-    ),
+    ("hub", ROLE),
     (
         "http",
         &["hub", "transport", "interlink", "wire", "code", "limits"],

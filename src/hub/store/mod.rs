@@ -118,7 +118,7 @@ impl Store {
     /// A store that keeps nothing.
     pub(crate) fn none() -> Self {
         Self {
-            queue: Queue::closed(),
+            queue: Queue::new(),
             seal: None,
             buried: 0.into(),
             _end: None,
@@ -145,7 +145,7 @@ impl Store {
         };
         let (disk, rows, damaged) = Disk::open(place)?;
         let (recovered, buried) = row::read_all(rows, &seal, damaged);
-        let queue = Queue::open();
+        let queue = Queue::new();
         let end = CancellationToken::new();
         let _writer = tokio::spawn(queue::write(queue.clone(), disk, end.clone()));
         let store = Self {

@@ -48,17 +48,12 @@ struct Progress {
 }
 
 impl Queue {
-    pub(super) fn open() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             waiting: Mutex::default(),
             added: Notify::new(),
             progress: Told::default(),
         })
-    }
-
-    /// One that nothing is put into.
-    pub(super) fn closed() -> Arc<Self> {
-        Self::open()
     }
 
     pub(super) fn put(&self, key: Key, value: Option<Vec<u8>>) {
