@@ -32,11 +32,25 @@ pub enum Bug {
     LogSlotLeaked,
     /// A create whose outcome is unknown counts as refused.
     UnknownIsRefused,
+    /// The hub acknowledges events before they are on its disk.
+    EarlyAck,
+    /// The plugin sends before it has processed Welcome.
+    SendBeforeWelcome,
+    /// The end of a log overtakes its chunks.
+    EndBeforeChunks,
+    /// A log is opened again at its offset, in the epoch of another run.
+    OffsetOfOtherEpoch,
+    /// A create is sent although its pod was deleted meanwhile.
+    CreateAfterDelete,
+    /// The plugin sends an event before it is on its disk.
+    EventBeforeDurable,
+    /// The plugin does not write down that it is about to submit.
+    SubmitNotRecorded,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 20] = [
         Self::AckBeyondApplied,
         Self::OutboxForgetsInFlight,
         Self::StaleStateApplied,
@@ -50,6 +64,13 @@ impl Bug {
         Self::CreditNotReturned,
         Self::LogSlotLeaked,
         Self::UnknownIsRefused,
+        Self::EarlyAck,
+        Self::SendBeforeWelcome,
+        Self::EndBeforeChunks,
+        Self::OffsetOfOtherEpoch,
+        Self::CreateAfterDelete,
+        Self::EventBeforeDurable,
+        Self::SubmitNotRecorded,
     ];
 }
 

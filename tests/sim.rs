@@ -16,6 +16,8 @@ mod readers;
 mod rng;
 #[path = "sim/site.rs"]
 mod site;
+#[path = "sim/tap.rs"]
+mod tap;
 #[path = "sim/trace.rs"]
 mod trace;
 #[path = "sim/world.rs"]

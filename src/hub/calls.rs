@@ -17,6 +17,7 @@ use crate::{
     code::{Code, reason},
     interlink::CreateStruct,
     limits,
+    planted::{self, Bug},
     wire::{PodRef, Status},
 };
 
@@ -71,7 +72,7 @@ impl CallTable {
     /// ABORTED/DELETED after a delete of the uid, RESOURCE_EXHAUSTED when too much is under way.
     pub(crate) fn enter_create(&self, uid: &str) -> Result<Entered<CreateStruct>, Status> {
         let mut state = lock(&self.state);
-        if state.tombstones.contains(uid) {
+        if state.tombstones.contains(uid) && !planted::is(Bug::CreateAfterDelete) {
             return Err(deleted());
         }
         if let Some(flight) = state.creates.get(uid) {
@@ -224,6 +225,12 @@ impl CallTable {
     /// Whether any delete is kept for a plugin.
     pub(crate) fn has_pending(&self, plugin: &str) -> bool {
         lock(&self.state).pending.contains_key(plugin)
+    }
+
+    /// Whether a delete of this pod is kept.
+    pub(crate) fn is_pending(&self, uid: &str) -> bool {
+        let state = lock(&self.state);
+        state.pending.values().any(|deletes| deletes.contains_key(uid))
     }
 
     /// How many deletes are kept.

@@ -1,6 +1,9 @@
 //! How a delete gets through, at once or when the plugin is back.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
@@ -12,13 +15,18 @@ use super::{
     flight::{Entered, Flight},
     placement::{Wish, place},
     registry::Route,
+    store::Unkept,
 };
 use crate::{
     code::{Code, reason},
     interlink::CreateStruct,
     limits,
+    planted::{self, Bug},
     wire::{DeletePod, Status, request::Op, response},
 };
+
+/// A delete that has waited for its create to the end of its time is still recorded.
+const LAST_WRITE: Duration = Duration::from_millis(900);
 
 /// A delete and what the request says about the place.
 #[derive(Debug)]
@@ -71,7 +79,7 @@ impl Hub {
         let deadline = Instant::now() + limits::DELETE_TIMEOUT;
         let mut late = false;
         let mut unsent = false;
-        if let Some(create) = create {
+        if let Some(create) = create.filter(|_| !planted::is(Bug::CreateAfterDelete)) {
             create.cancel_unsent();
             late = timeout_at(deadline, create.result()).await.is_err();
             unsent = !create.was_sent();
@@ -83,10 +91,13 @@ impl Hub {
             Err(_) if unsent => return Ok(()),
             Err(status) => return Err(status),
         };
-        // Recorded before it is sent: what was told to the plugin must not be forgotten by a restart in between.
-        let kept = self.store.is_durable()
-            && self.keep_delete(&plugin, old.delete.clone()).is_ok()
-            && self.store.committed().await.is_ok();
+        // Recorded before it is sent: a restart in between would find the create of a pod that was deleted. One that
+        // cannot be recorded is no promise; it stays in hand all the same, for many a virtual kubelet does not ask again.
+        let kept = self.store.is_durable();
+        if kept {
+            self.keep_delete(&plugin, old.delete.clone())?;
+            self.recorded(deadline).await?;
+        }
         let status = match self.registry.route(&plugin) {
             _ if late => Status::new(
                 Code::Unavailable,
@@ -106,17 +117,21 @@ impl Hub {
             if kept {
                 return Ok(());
             }
-            self.keep_delete(&plugin, old.delete.clone())?;
-            let Err(unkept) = self.store.committed().await else {
-                return Ok(());
-            };
-            self.delete_dropped(&plugin, &old.delete.pod.uid);
-            return Err(unkept.into());
+            return self.keep_delete(&plugin, old.delete.clone());
         }
         if kept {
             self.delete_dropped(&plugin, &old.delete.pod.uid);
         }
         Err(status)
+    }
+
+    /// Waits until everything so far is on the disk.
+    async fn recorded(&self, deadline: Instant) -> Result<(), Status> {
+        let until = deadline.max(Instant::now() + LAST_WRITE);
+        match timeout_at(until, self.store.committed()).await {
+            Ok(committed) => committed.map_err(Status::from),
+            Err(_) => Err(Unkept("it takes too long".into()).into()),
+        }
     }
 
     /// One delete at the plugin. A pod that it does not have counts as deleted.
@@ -224,10 +239,11 @@ impl Drop for Landing<'_> {
             ))
         };
         let result = self.result.take().unwrap_or_else(lost);
-        if self.hub.calls.leave_delete(self.uid, result.is_err()) {
+        let over = result.is_err() && !self.hub.calls.is_pending(self.uid);
+        if self.hub.calls.leave_delete(self.uid, over) {
             self.hub.uid_unburied(self.uid);
         }
-        if self.first && result.is_err() {
+        if self.first && over {
             self.hub.delete_asked(self.uid, None);
         }
         self.flight.finish(result);

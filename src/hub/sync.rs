@@ -74,6 +74,11 @@ async fn keep_reading(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
 async fn keep_deleting(hub: &Hub, link: &Link, route: &Route) {
     loop {
         let added = hub.calls.pending_added.notified();
+        // None is sent before it is on the disk.
+        if hub.calls.has_pending(&link.plugin) && hub.store.committed().await.is_err() {
+            sleep(DELETE_AGAIN).await;
+            continue;
+        }
         replay_deletes(hub, link, route).await;
         if hub.calls.has_pending(&link.plugin) {
             let _ = timeout(DELETE_AGAIN, added).await;

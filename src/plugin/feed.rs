@@ -12,7 +12,10 @@ use super::{
     journal::{Entry, Journal, Kept, Mark, random_epoch},
     outbox::{Outbox, Resumed},
 };
-use crate::wire::{self, EventAck, NodeStatus, PodEvent, PodEventType, PodState};
+use crate::{
+    planted::{self, Bug},
+    wire::{self, EventAck, NodeStatus, PodEvent, PodEventType, PodState},
+};
 
 /// Shared by [`super::Events`], the runtime and the calls. Holds at most one event a pod.
 ///
@@ -76,7 +79,11 @@ impl Feed {
     /// The next event to send, as the window and the journal allow.
     pub(super) fn take(&self) -> Option<PodEvent> {
         let mut waiting = self.lock();
-        let durable = self.durable_seq(&waiting.outbox);
+        let durable = if planted::is(Bug::EventBeforeDurable) {
+            u64::MAX
+        } else {
+            self.durable_seq(&waiting.outbox)
+        };
         waiting.outbox.take(durable)
     }
 

@@ -6,6 +6,7 @@ use super::{Config, Event, Session, State};
 use crate::{
     code::CloseCode,
     limits,
+    planted::{self, Bug},
     wire::{GoAway, Register, Side, StreamId, Welcome, frame::Body},
 };
 
@@ -19,6 +20,9 @@ impl Session {
     pub fn dial(config: Config, mut register: Register, now: Instant) -> Self {
         let mut session = Self::new(config, Side::Plugin, State::AwaitWelcome, now);
         register.limits = Some(session.config.limits());
+        if planted::is(Bug::SendBeforeWelcome) {
+            session.schedule.node.clone_from(&register.node_status);
+        }
         session.schedule.handshake(Body::Register(register));
         session
     }

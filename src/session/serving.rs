@@ -11,6 +11,7 @@ use super::{
 use crate::{
     code::{CloseCode, Code, reason},
     limits,
+    planted::{self, Bug},
     wire::{Response, Status, StreamId, codec::encoded_len, feature, frame::Body},
 };
 
@@ -149,7 +150,11 @@ impl Session {
             _ => return,
         };
         stream.state = IncomingState::Ending;
-        stream.send.queue.push_back(Body::Response(response));
+        if planted::is(Bug::EndBeforeChunks) {
+            stream.send.queue.push_front(Body::Response(response));
+        } else {
+            stream.send.queue.push_back(Body::Response(response));
+        }
         let kind = stream.kind;
         let alone = stream.send.queue.len() == 1;
         self.schedule.answer(id, kind, alone);

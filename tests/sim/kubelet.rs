@@ -101,11 +101,21 @@ fn in_time(what: &str, wish: &Wish, began: Instant, limit: Duration) {
 pub(crate) async fn live(world: Rc<World>, wish: Rc<Wish>, mut rng: Rng) {
     world.sleep(rng.millis(0, 60_000)).await;
     let deletes = !rng.one_in(3);
-    let delete_after = rng.millis(0, 120_000);
+    // Often before the create is through.
+    let longest = *rng.pick(&[2_000, 30_000, 120_000]).unwrap_or(&0);
+    let delete_after = rng.millis(0, longest);
+    let mut rng_deletes = rng.fork();
     let deleter = async {
         if deletes {
             world.sleep(delete_after).await;
-            delete(&world, &wish).await;
+            let tries = if rng_deletes.one_in(2) { 1 } else { 20 };
+            for _ in 0..tries {
+                delete(&world, &wish).await;
+                if wish.deleted.get() {
+                    break;
+                }
+                world.sleep(Duration::from_secs(30)).await;
+            }
         }
     };
     let creator = async {
@@ -158,8 +168,8 @@ async fn create(world: &Rc<World>, wish: &Rc<Wish>) {
     };
     in_time("create", wish, began, Duration::from_secs(110));
     note(|| format!("create of {}: {told:?}", wish.name()));
-    // The first answer is the one that Kubernetes acts on.
-    if before == Told::Nothing {
+    // The first answer is the one that Kubernetes acts on; but after a refusal a second create may come through.
+    if before == Told::Nothing || (before == Told::Refused && told != Told::Nothing) {
         wish.answered_by.set(world.hub_life());
         wish.told.set(told);
     }

@@ -13,7 +13,7 @@ use towline::{
     plugin::{Create, Created, Delete, Deleted, Events, Handler, LogRequest, LogSink, Which},
     wire::{
         ContainerState, ContainerTerminated, LogChunk, LogPosition, LogsEnd, NodeStatus, PodEventType,
-        PodRef, PodState, Status, container_state::State,
+        PodRef, PodState, Status, Timestamp, container_state::State,
     },
 };
 
@@ -56,7 +56,7 @@ impl Job {
         self.runs[epoch - 1].ended.is_some()
     }
 
-    fn state(&self) -> PodState {
+    fn state(&self, clock: &Clock) -> PodState {
         let state = match (self.exit, self.runs.last()) {
             (Some(exit_code), _) => State::Terminated(ContainerTerminated {
                 exit_code,
@@ -77,9 +77,35 @@ impl Job {
             format!("job-{}", self.pod.name),
             vec![container],
         );
-        // Times of the wall would make two runs of one seed differ.
-        state.observed_at = None;
+        state.observed_at = Some(clock.now());
         state
+    }
+}
+
+/// The wall clock of a machine: it is wrong, and runs too fast or too slow.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock {
+    began: Instant,
+    offset_ms: u64,
+    per_mille: u64,
+}
+
+impl Clock {
+    pub(crate) fn new(rng: &mut Rng) -> Self {
+        Self {
+            began: Instant::now(),
+            offset_ms: rng.between(0, 48 * 3_600_000),
+            per_mille: rng.between(900, 1_101),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        let passed = u64::try_from(self.began.elapsed().as_millis()).unwrap() * self.per_mille / 1_000;
+        let at = 1_700_000_000_000 + self.offset_ms + passed;
+        Timestamp {
+            seconds: i64::try_from(at / 1_000).unwrap(),
+            nanos: i32::try_from(at % 1_000).unwrap() * 1_000_000,
+        }
     }
 }
 
@@ -251,6 +277,9 @@ pub(crate) struct Site {
     pub(crate) life: Life,
     pub(crate) rng: Mutex<Rng>,
     pub(crate) mood: Mood,
+    /// Asks the batch system before each submit; else only when the plugin says that one was begun before.
+    pub(crate) looks_up_always: bool,
+    pub(crate) clock: Clock,
 }
 
 impl Site {
@@ -269,7 +298,7 @@ impl Handler for Site {
         let mut rng = self.fork();
         let job_id = format!("job-{}", create.pod.name);
         // The job carries the uid as its tag: one that was accepted before is found.
-        if self.known(&create.pod.uid).is_some() {
+        if (create.resumed || self.looks_up_always) && self.known(&create.pod.uid).is_some() {
             return Ok(Created {
                 job_id,
                 existed: true,
@@ -314,7 +343,7 @@ impl Handler for Site {
             let jobs = self.batch.jobs.lock().unwrap();
             jobs.values()
                 .filter(|job| !job.forgotten)
-                .map(Job::state)
+                .map(|job| job.state(&self.clock))
                 .collect()
         };
         let answer = which.of(states.iter());
@@ -380,12 +409,17 @@ impl Handler for Site {
     }
 
     fn attach(&self, events: Events) {
-        tokio::spawn(watch_jobs(self.batch.clone(), self.life.clone(), events));
+        tokio::spawn(watch_jobs(
+            self.batch.clone(),
+            self.life.clone(),
+            self.clock.clone(),
+            events,
+        ));
     }
 }
 
 /// Tells every change of every job while the process lives; after a start, everything once.
-async fn watch_jobs(batch: Arc<Batch>, life: Life, events: Events) {
+async fn watch_jobs(batch: Arc<Batch>, life: Life, clock: Clock, events: Events) {
     let mut told: BTreeMap<String, u64> = BTreeMap::new();
     let mut changed = batch.changed.subscribe();
     loop {
@@ -398,12 +432,12 @@ async fn watch_jobs(batch: Arc<Batch>, life: Life, events: Events) {
                 continue;
             }
             if told.insert(uid.clone(), job.version) != Some(job.version) {
-                events.pod(PodEventType::Updated, job.state());
+                events.pod(PodEventType::Updated, job.state(&clock));
             }
             if job.deleting && job.exit.is_some() {
                 batch.forget(&uid);
                 let mut absent = PodState::absent(job.pod.clone());
-                absent.observed_at = None;
+                absent.observed_at = Some(clock.now());
                 events.pod(PodEventType::Deleted, absent);
             }
         }

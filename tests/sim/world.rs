@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::{Arc, Mutex},
     time::Duration,
@@ -13,15 +14,18 @@ use tokio::time::Instant;
 use towline::{
     hub::{Hub, HubConfig, Identity, MemoryFile, StateDir},
     planted::{Bug, plant},
-    plugin::{CancellationToken, DialFailure, Dialer, Plugin, PluginConfig},
-    transport::memory::{Faults, Memory, pair_with},
+    plugin::{
+        CancellationToken, Compression, DialFailure, Dialer, Plugin, PluginConfig, journal::memory::Medium,
+    },
+    transport::memory::{Faults, pair_with},
 };
 
 use super::{
     kubelet::{self, Told, Wish},
     life::Life,
     rng::Rng,
-    site::{Batch, Job, Mood, Site},
+    site::{Batch, Clock, Job, Mood, Site},
+    tap::{Ledger, Tap},
     trace::{Trace, note, violated},
 };
 
@@ -55,16 +59,17 @@ pub(crate) fn run_with(seed: u64, bug: Option<Bug>) -> Outcome {
         .build()
         .unwrap();
     let local = tokio::task::LocalSet::new();
-    let outcome = local.block_on(&runtime, async {
-        let trace = Trace::begin();
-        World::new(seed).schedule().await;
-        Outcome {
-            violations: trace.violations(),
-            trace: trace.text(),
-            digest: trace.digest(),
-            steps: trace.len(),
-        }
-    });
+    let trace = local.block_on(&runtime, async { Trace::begin() });
+    // A panic is in the record, wherever it was.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        local.block_on(&runtime, async { World::new(seed).schedule().await });
+    }));
+    let outcome = Outcome {
+        violations: trace.violations(),
+        trace: trace.text(),
+        digest: trace.digest(),
+        steps: trace.len(),
+    };
     drop(local);
     drop(runtime);
     Trace::end();
@@ -106,21 +111,32 @@ struct Net(Arc<Mutex<NetState>>);
 struct NetState {
     hub: Option<(Arc<Hub>, Life)>,
     wires: Vec<Wire>,
-    /// Cut the next link of a plugin once one end has sent so many messages.
-    cut_next: BTreeMap<String, (usize, u64)>,
+    /// Cut the next link of a plugin once one end has sent so much.
+    cut_next: BTreeMap<String, (usize, Cut)>,
     down: BTreeMap<String, Instant>,
+}
+
+/// Where a link is cut.
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    Message(u64),
+    /// Within a message: it is lost with all that follows.
+    Byte(u64),
 }
 
 struct NetDialer {
     net: Net,
     plugin: String,
     life: Life,
+    ledger: Ledger,
+    /// The hub keeps what it acknowledges.
+    durable: bool,
 }
 
 impl Dialer for NetDialer {
-    type Transport = Memory;
+    type Transport = Tap;
 
-    async fn dial(&self) -> Result<Memory, DialFailure> {
+    async fn dial(&self) -> Result<Tap, DialFailure> {
         self.life.gate().await;
         tokio::time::sleep(Duration::from_millis(5)).await;
         self.life.gate().await;
@@ -137,8 +153,10 @@ impl Dialer for NetDialer {
         };
         let (near, far) = pair_with(16 << 20, 64);
         let ends = [near.faults(), far.faults()];
-        if let Some((end, messages)) = net.cut_next.remove(&self.plugin) {
-            ends[end].cut_at_message(messages);
+        match net.cut_next.remove(&self.plugin) {
+            Some((end, Cut::Message(count))) => ends[end].cut_at_message(count),
+            Some((end, Cut::Byte(count))) => ends[end].cut_at_byte(count),
+            None => {}
         }
         note(|| format!("{} has dialled", self.plugin));
         net.wires.push(Wire {
@@ -151,7 +169,7 @@ impl Dialer for NetDialer {
             remote: "simulated".into(),
         };
         tokio::spawn(hub.serve_link(far, identity));
-        Ok(near)
+        Ok(Tap::new(near, &self.plugin, self.durable, self.ledger.clone()))
     }
 }
 
@@ -162,6 +180,9 @@ struct PluginProcess {
     life: RefCell<Option<(Life, CancellationToken)>>,
     instance: Cell<u64>,
     mood: Mood,
+    /// Its state directory; none in one of four worlds.
+    medium: Option<Medium>,
+    ledger: Ledger,
 }
 
 pub(crate) struct World {
@@ -169,11 +190,14 @@ pub(crate) struct World {
     net: Net,
     hub: RefCell<Option<HubProcess>>,
     file: Option<MemoryFile>,
+    /// The hub's disk fails.
+    unwritable: Cell<bool>,
     plugins: Vec<PluginProcess>,
     wishes: Vec<Rc<Wish>>,
     over: Cell<bool>,
     /// Mostly so seldom that nothing which events should have told is mended by it.
     anti_entropy: Duration,
+    compression: bool,
     hub_lives: Cell<u64>,
     /// Readers of logs that have not ended.
     pub(crate) reading: Cell<usize>,
@@ -188,6 +212,8 @@ impl World {
                 batch: Batch::new(),
                 life: RefCell::new(None),
                 instance: Cell::new(0),
+                medium: (!rng.one_in(4)).then(Medium::new),
+                ledger: Ledger::default(),
                 mood: Mood {
                     submit_ms: if rng.one_in(3) { 8_000 } else { 50 },
                     unsure_in: if rng.one_in(3) { 3 } else { u64::MAX },
@@ -207,12 +233,14 @@ impl World {
         let anti_entropy = Duration::from_secs(if rng.one_in(4) { 300 } else { 36_000 });
         Rc::new(Self {
             anti_entropy,
+            compression: rng.one_in(8),
             hub_lives: Cell::new(0),
             reading: Cell::new(0),
             rng: RefCell::new(rng),
             net: Net::default(),
             hub: RefCell::new(None),
             file,
+            unwritable: Cell::new(false),
             plugins,
             wishes,
             over: Cell::new(false),
@@ -251,6 +279,7 @@ impl World {
         let config = HubConfig {
             state_dir: self.file.clone().map_or(StateDir::None, StateDir::Memory),
             anti_entropy: self.anti_entropy,
+            compression: self.compression,
             ..HubConfig::default()
         };
         let hub = match Hub::new(config) {
@@ -275,6 +304,10 @@ impl World {
         if let Some(file) = &self.file {
             file.crash(seed);
         }
+        if self.unwritable.get() {
+            // What it has shown since could not be kept.
+            self.wishes.iter().for_each(|wish| wish.seen.set(0));
+        }
         let mut net = self.net.0.lock().unwrap();
         net.hub = None;
         for wire in net.wires.drain(..) {
@@ -292,19 +325,33 @@ impl World {
         let mut config = PluginConfig::new("ws://hub/ws", process.name.as_str());
         config.instance = format!("{}-{}", process.name, process.instance.get());
         config.jobs_epoch = 1;
+        config.compression = if self.compression {
+            Compression::On
+        } else {
+            Compression::Off
+        };
+        let mut rng = self.rng.borrow_mut();
         let site = Site {
             batch: process.batch.clone(),
             life: life.clone(),
-            rng: Mutex::new(self.rng.borrow_mut().fork()),
+            rng: Mutex::new(rng.fork()),
             mood: process.mood,
+            looks_up_always: process.medium.is_none(),
+            clock: Clock::new(&mut rng),
         };
+        drop(rng);
         let dialer = NetDialer {
             net: self.net.clone(),
             plugin: process.name.clone(),
             life: life.clone(),
+            ledger: process.ledger.clone(),
+            durable: self.file.is_some(),
         };
-        note(|| format!("{} is up", config.instance));
-        let plugin = Plugin::new(config, site);
+        note(|| format!("{} is up (durable {})", config.instance, process.medium.is_some()));
+        let mut plugin = Plugin::new(config, site);
+        if let Some(medium) = &process.medium {
+            plugin = plugin.with_disk(medium.disk());
+        }
         let (ends, token) = (life.clone(), stop.clone());
         tokio::spawn(async move {
             tokio::select! {
@@ -322,6 +369,10 @@ impl World {
         };
         note(|| format!("{} is killed (vanish {vanish})", process.name));
         life.end();
+        if let Some(medium) = &process.medium {
+            // Of what was being written, any part may be there.
+            medium.crash(usize::try_from(self.rng.borrow_mut().between(0, 200)).unwrap());
+        }
         let mut net = self.net.0.lock().unwrap();
         net.wires.retain(|wire| {
             let own = wire.plugin == process.name;
@@ -373,7 +424,7 @@ impl World {
             let mut rng = self.rng.borrow_mut();
             let index = usize::try_from(rng.between(0, self.plugins.len() as u64)).unwrap();
             (
-                rng.between(0, 12),
+                rng.between(0, 17),
                 index,
                 rng.millis(1, 70_000),
                 rng.between(0, 60),
@@ -388,13 +439,14 @@ impl World {
                 wires.iter().for_each(Wire::cut);
             }
             1 => {
-                note(|| format!("cut of the next link of {} at message {coin}", process.name));
-                self.net
-                    .0
-                    .lock()
-                    .unwrap()
-                    .cut_next
-                    .insert(process.name.clone(), (end, coin));
+                let cut = if pause.as_millis() % 2 == 0 {
+                    Cut::Message(coin)
+                } else {
+                    Cut::Byte(pause.as_millis() as u64 % 4_000)
+                };
+                note(|| format!("cut of the next link of {} at {cut:?}", process.name));
+                let mut net = self.net.0.lock().unwrap();
+                net.cut_next.insert(process.name.clone(), (end, cut));
                 wires.iter().for_each(Wire::cut);
             }
             2 => {
@@ -440,6 +492,17 @@ impl World {
                 self.sleep(pause / 8).await;
                 self.start_hub();
             }
+            10 => self.disk_fault(process, pause, coin).await,
+            11 => self.late_frames(process, &wires, pause).await,
+            12 => {
+                let Some(file) = self.file.clone() else { return };
+                note(|| format!("the hub's disk fails for {pause:?}"));
+                file.fail(Some("no space left"));
+                self.unwritable.set(true);
+                self.sleep(pause / 2).await;
+                file.fail(None);
+                self.unwritable.set(false);
+            }
             _ => {
                 note(|| format!("{} has no network for {:?}", process.name, 2 * pause));
                 let until = Instant::now() + 2 * pause;
@@ -454,7 +517,68 @@ impl World {
         }
     }
 
+    /// What a plugin's disk does: it fails, is full for a while, or the process dies within a write.
+    async fn disk_fault(&self, process: &PluginProcess, pause: Duration, coin: u64) {
+        let Some(medium) = &process.medium else { return };
+        let keep = usize::try_from(coin * 7).unwrap();
+        match coin % 4 {
+            0 => {
+                note(|| format!("the disk of {} fails", process.name));
+                medium.fail(1 + coin / 16);
+            }
+            1 => {
+                note(|| format!("the disk of {} is full for {pause:?}", process.name));
+                medium.set_room(Some(medium.log().map_or(0, |log| log.len()) + keep));
+                self.sleep(pause / 2).await;
+                medium.set_room(None);
+            }
+            2 => {
+                note(|| format!("the disk of {} stands still for {pause:?}", process.name));
+                medium.hold();
+                self.sleep(pause / 2).await;
+                medium.release();
+            }
+            _ => {
+                note(|| format!("{} dies within a write of its journal", process.name));
+                medium.crash_at(medium.writes() + 1 + coin / 16, keep);
+                self.sleep(pause / 6).await;
+                self.kill_plugin(process, false);
+                self.start_plugin(process);
+            }
+        }
+    }
+
+    /// A killed plugin's last frames are on their way while its successor is linked, and come then.
+    async fn late_frames(&self, process: &PluginProcess, wires: &[Wire], pause: Duration) {
+        note(|| format!("frames of {} come late", process.name));
+        for wire in wires {
+            wire.ends[0].hold();
+        }
+        self.sleep(pause / 8).await;
+        let Some((life, _)) = process.life.take() else {
+            return;
+        };
+        life.end();
+        if let Some(medium) = &process.medium {
+            medium.crash(0);
+        }
+        self.start_plugin(process);
+        self.sleep(pause / 8).await;
+        note(|| format!("late frames of {} come now", process.name));
+        for wire in wires {
+            wire.ends[0].release();
+        }
+    }
+
     fn heal(&self) {
+        if let Some(file) = &self.file {
+            file.fail(None);
+        }
+        for medium in self.plugins.iter().filter_map(|plugin| plugin.medium.as_ref()) {
+            medium.set_room(None);
+            medium.fail(0);
+            medium.release();
+        }
         {
             let mut net = self.net.0.lock().unwrap();
             net.cut_next.clear();
@@ -512,6 +636,8 @@ impl World {
                         );
                     }
                 }
+                // Refused because of a delete, which was then refused itself or lost.
+                (false, Told::Refused) if wish.delete_asked.get() => {}
                 (false, Told::Refused) => {
                     if !forgot && job.as_ref().is_some_and(|job| !job.cancelled) {
                         violated(

@@ -3,6 +3,7 @@
 use super::LogPiece;
 use crate::{
     code::{Code, reason},
+    planted::{self, Bug},
     wire::{LogChunk, LogPosition, LogsEnd, Status},
 };
 
@@ -49,6 +50,10 @@ impl Place {
     /// no position that could be asked for.
     pub(crate) fn start(&self) -> Option<LogPosition> {
         match self.at {
+            Some(at) if at.epoch > 1 && planted::is(Bug::OffsetOfOtherEpoch) => Some(LogPosition {
+                epoch: at.epoch - 1,
+                ..at
+            }),
             Some(at) if at.epoch != 0 => Some(at),
             _ => self.wanted,
         }

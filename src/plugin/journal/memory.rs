@@ -141,6 +141,8 @@ impl State {
         }
         self.process += 1;
         self.crashed = true;
+        // It was meant for the process that is gone.
+        self.crash_at = None;
     }
 
     /// One write, when its turn has come. None: the process did not see its end.
