@@ -198,6 +198,14 @@ impl Hub {
         }
     }
 
+    /// More of a plugin's outbox was applied. Every event comes here, so the rest of the plugin is not written again.
+    pub(crate) fn mark_changed(&self, name: &str) {
+        if self.store.is_durable() {
+            self.registry
+                .with(name, |plugin| self.store.put_mark(name, plugin.mark_row()));
+        }
+    }
+
     /// Drops the last state of a pod, never where it runs.
     pub(crate) fn state_dropped(&self, uid: &str) {
         if self.change_pods(|pods| pods.drop_state(uid)) {

@@ -45,7 +45,7 @@ pub(crate) async fn run(hub: Arc<Hub>, link: &Link, route: &Route, plan: Plan) {
     if plan.first_read {
         first_read(&hub, link, route).await;
         if hub.registry.synced(&link.plugin, link.number) {
-            hub.plugin_changed(&link.plugin);
+            hub.mark_changed(&link.plugin);
         }
     }
     link.in_sync.store(true, Ordering::Relaxed);
@@ -125,7 +125,7 @@ async fn read_all(hub: &Hub, link: &Link, route: &Route) -> Result<(), Status> {
             seq: as_of,
         };
         if hub.registry.applied(&link.plugin, link.number, mark).is_some() {
-            hub.plugin_changed(&link.plugin);
+            hub.mark_changed(&link.plugin);
             link.to_ack.notify_one();
         }
     }

@@ -8,71 +8,17 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError};
 
-use super::{MemoryFile, StoreError, queue::Batch};
+use super::{
+    MemoryFile, StoreError,
+    key::{ALL, Key},
+    migrate::{self, Found, VERSION},
+    queue::Batch,
+};
 
-/// Version of the rows and tables.
-const VERSION: u64 = 1;
 /// Pages that redb keeps in memory: reads happen at the start only.
 const CACHE: usize = 8 << 20;
-
-type Rows = TableDefinition<'static, &'static str, &'static [u8]>;
-
-const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
-const PODS: Rows = TableDefinition::new("pods");
-const PLUGINS: Rows = TableDefinition::new("plugins");
-const CREATES: Rows = TableDefinition::new("creates");
-const DELETES: Rows = TableDefinition::new("deletes");
-const TOMBSTONES: Rows = TableDefinition::new("tombstones");
-const ALL: [Rows; 5] = [PODS, PLUGINS, CREATES, DELETES, TOMBSTONES];
-
-/// Which row.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key {
-    Pod(String),
-    Plugin(String),
-    Create(String),
-    Delete { plugin: String, uid: String },
-    Tombstone(String),
-}
-
-impl Key {
-    fn table(&self) -> Rows {
-        match self {
-            Self::Pod(_) => PODS,
-            Self::Plugin(_) => PLUGINS,
-            Self::Create(_) => CREATES,
-            Self::Delete { .. } => DELETES,
-            Self::Tombstone(_) => TOMBSTONES,
-        }
-    }
-
-    fn text(&self) -> std::borrow::Cow<'_, str> {
-        match self {
-            Self::Pod(key) | Self::Plugin(key) | Self::Create(key) | Self::Tombstone(key) => key.into(),
-            // A plugin's name holds no slash.
-            Self::Delete { plugin, uid } => format!("{plugin}/{uid}").into(),
-        }
-    }
-
-    fn read(table: usize, text: &str) -> Option<Self> {
-        let key = text.to_owned();
-        Some(match table {
-            0 => Self::Pod(key),
-            1 => Self::Plugin(key),
-            2 => Self::Create(key),
-            3 => {
-                let (plugin, uid) = text.split_once('/')?;
-                Self::Delete {
-                    plugin: plugin.to_owned(),
-                    uid: uid.to_owned(),
-                }
-            }
-            _ => Self::Tombstone(key),
-        })
-    }
-}
 
 /// Where the database is.
 #[derive(Debug, Clone)]
@@ -233,51 +179,22 @@ fn open(place: &Place) -> Result<(Database, RowList), Refused> {
             }
         };
         let database = database.map_err(refused)?;
-        prepare(&database)?;
-        let rows = read(&database).map_err(|error| Refused::Damaged(error.to_string()))?;
+        if let Found::Unknown(version) = migrate::prepare(&database).map_err(failed)? {
+            return Err(Refused::Version(version));
+        }
+        let rows = read(&database).map_err(failed)?;
         Ok((database, rows))
     }))
     .unwrap_or_else(|_| Err(Refused::Damaged("reading it panicked".to_owned())))
 }
 
-/// Checks the version, or makes the tables of a new database.
-fn prepare(database: &Database) -> Result<(), Refused> {
-    let damaged = |error: redb::Error| match error {
-        redb::Error::Io(error) => Refused::Io(error),
-        error => Refused::Damaged(error.to_string()),
-    };
-    let found = (|| {
-        let transaction = database.begin_read()?;
-        match transaction.open_table(META) {
-            Ok(meta) => Ok(meta.get("version")?.map(|version| version.value())),
-            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(redb::Error::from(error)),
-        }
-    })();
-    match found.map_err(damaged)? {
-        Some(VERSION) => Ok(()),
-        // There is no older version yet; the first one is migrated here.
-        Some(other) => Err(Refused::Version(other)),
-        None => (|| {
-            let transaction = database.begin_write()?;
-            for table in ALL {
-                transaction.open_table(table)?;
-            }
-            transaction.open_table(META)?.insert("version", VERSION)?;
-            transaction.commit()?;
-            Ok(())
-        })()
-        .map_err(damaged),
-    }
-}
-
 fn read(database: &Database) -> Result<RowList, redb::Error> {
     let transaction = database.begin_read()?;
     let mut rows = Vec::new();
-    for (index, definition) in ALL.into_iter().enumerate() {
-        for row in transaction.open_table(definition)?.iter()? {
+    for (table, key_of) in ALL {
+        for row in transaction.open_table(table)?.iter()? {
             let (key, value) = row?;
-            if let Some(key) = Key::read(index, key.value()) {
+            if let Some(key) = key_of(key.value()) {
                 rows.push((key, value.value().to_vec()));
             }
         }
@@ -293,9 +210,7 @@ fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
         while let Some((first, _)) = rows.peek() {
             let definition = first.table();
             let mut table = transaction.open_table(definition)?;
-            while let Some((key, value)) = rows.next_if(|(key, _)| {
-                redb::TableHandle::name(&key.table()) == redb::TableHandle::name(&definition)
-            }) {
+            while let Some((key, value)) = rows.next_if(|(key, _)| key.is_in(&definition)) {
                 match value {
                     Some(value) => drop(table.insert(key.text().as_ref(), value.as_slice())?),
                     None => drop(table.remove(key.text().as_ref())?),
@@ -305,6 +220,13 @@ fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
     }
     transaction.commit()?;
     Ok(())
+}
+
+fn failed(error: redb::Error) -> Refused {
+    match error {
+        redb::Error::Io(error) => Refused::Io(error),
+        error => Refused::Damaged(error.to_string()),
+    }
 }
 
 fn refused(error: DatabaseError) -> Refused {
@@ -327,17 +249,4 @@ impl From<super::memory::Broken> for Refused {
     fn from(broken: super::memory::Broken) -> Self {
         Self::Io(io::Error::other(broken))
     }
-}
-
-/// Makes a database of another version.
-#[cfg(test)]
-pub(super) fn set_version(path: &Path, version: u64) {
-    let made = (|| {
-        let database = Database::create(path)?;
-        let transaction = database.begin_write()?;
-        transaction.open_table(META)?.insert("version", version)?;
-        transaction.commit()?;
-        Ok::<_, redb::Error>(())
-    })();
-    made.expect("a database of a test");
 }

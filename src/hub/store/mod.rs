@@ -13,12 +13,16 @@
 //! for it. Without a state directory the store keeps nothing and everything counts as committed.
 
 mod disk;
+mod key;
 mod memory;
+mod migrate;
 mod queue;
 mod row;
 mod seal;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upgrade_tests;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -26,10 +30,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use memory::MemoryFile;
 pub(crate) use queue::Unkept;
-pub(crate) use row::{CreateRow, DeleteRow, PluginRow, PodRow};
+pub(crate) use row::{CreateRow, DeleteRow, MarkRow, PluginRow, PodRow};
 
 use self::{
-    disk::{Disk, Key, Place},
+    disk::{Disk, Place},
+    key::Key,
     queue::Queue,
     seal::Seal,
 };
@@ -58,16 +63,16 @@ pub enum StoreError {
     /// Another process has it open.
     #[error("{0} is in use by another hub; give each hub a state directory of its own")]
     InUse(PathBuf),
-    /// Written by a later version.
+    /// Written by a version that this one does not know.
     #[error(
-        "{file} has version {found}; this towline reads version {known}: use the version that wrote it, or another state directory"
+        "{file} has version {found}; this towline reads versions 1 to {known}: use the towline that wrote it, or another state directory"
     )]
     Version {
         /// The file.
         file: PathBuf,
         /// Its version.
         found: u64,
-        /// The version that this build reads.
+        /// The latest version that this build reads; it writes no other.
         known: u64,
     },
     /// The key file cannot be used.
@@ -174,14 +179,21 @@ impl Store {
         self.put(|_| (Key::Pod(uid.to_owned()), None));
     }
 
-    /// Keeps the latest of a plugin.
+    /// Keeps the latest of a plugin, with its mark.
     pub(crate) fn put_plugin(&self, row: &PluginRow) {
         self.put(|_| (Key::Plugin(row.name.clone()), Some(row.to_bytes())));
+        self.put_mark(&row.name, row.mark);
+    }
+
+    /// Keeps what was applied of a plugin's outbox.
+    pub(crate) fn put_mark(&self, plugin: &str, mark: MarkRow) {
+        self.put(|_| (Key::Mark(plugin.to_owned()), Some(mark.to_bytes())));
     }
 
     /// Forgets a plugin.
     pub(crate) fn drop_plugin(&self, name: &str) {
         self.put(|_| (Key::Plugin(name.to_owned()), None));
+        self.put(|_| (Key::Mark(name.to_owned()), None));
     }
 
     /// Keeps a create until [`Store::drop_create`]; its payload is sealed.

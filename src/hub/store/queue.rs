@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::disk::{Disk, Key};
+use super::{disk::Disk, key::Key};
 use crate::{connection::told::Told, limits};
 
 /// Between tries after a failed write.

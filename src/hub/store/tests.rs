@@ -15,7 +15,7 @@ use crate::wire::{ContainerState, NodeStatus, PodState};
 
 const CANARY: &str = "canary-5f2d1c";
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(super) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -23,7 +23,7 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-fn pod(uid: &str, seq: u64) -> PodRow {
+pub(super) fn pod(uid: &str, seq: u64) -> PodRow {
     PodRow {
         uid: uid.into(),
         namespace: "default".into(),
@@ -76,7 +76,11 @@ fn fill(store: &Store) {
     store.put_plugin(&PluginRow {
         name: "site".into(),
         labels: BTreeMap::from([("node".into(), "n1".into())]),
-        seq: 4,
+        mark: MarkRow {
+            epoch: 9,
+            seq: 4,
+            synced: true,
+        },
         node: NodeStatus::ready(1, "1Gi", 10),
         ..PluginRow::default()
     });
@@ -103,8 +107,15 @@ async fn everything_that_was_put_is_found_again_as_it_was() {
     assert_eq!(found.pods, [pod("a", 1)]);
     assert_eq!(found.plugins[0].node.memory, "1Gi");
     assert_eq!(
-        (found.plugins[0].labels["node"].as_str(), found.plugins[0].seq),
-        ("n1", 4)
+        (found.plugins[0].labels["node"].as_str(), found.plugins[0].mark),
+        (
+            "n1",
+            MarkRow {
+                epoch: 9,
+                seq: 4,
+                synced: true
+            }
+        )
     );
     assert_eq!(found.creates, [create("b")]);
     assert_eq!(found.deletes, [delete("c")]);
@@ -195,19 +206,6 @@ async fn a_damaged_file_is_moved_aside_and_a_fresh_one_serves() {
         store.close().await.unwrap();
         fs::remove_file(aside).unwrap();
     }
-}
-
-#[tokio::test]
-async fn a_file_of_a_later_version_is_refused_and_left_as_it_is() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("hub.redb");
-    disk::set_version(&file, 99);
-    let refused = Store::open(&path(dir.path())).unwrap_err().to_string();
-    assert!(
-        refused.contains("has version 99") && refused.contains("reads version 1"),
-        "{refused}"
-    );
-    assert!(file.exists());
 }
 
 #[test]
