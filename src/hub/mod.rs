@@ -47,7 +47,7 @@ mod watch;
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -87,7 +87,6 @@ pub struct Hub {
     changes: tokio::sync::broadcast::Sender<WatchEvent>,
     /// One for each log stream that may be open in the whole hub.
     log_slots: Arc<Semaphore>,
-    warned_pending: AtomicBool,
     /// Cancelled when this hub begins to go away.
     draining: CancellationToken,
     store: Store,
@@ -112,7 +111,6 @@ impl Hub {
             metrics: Metrics::default(),
             changes: watch::channel(),
             log_slots: Arc::new(Semaphore::new(max_log_streams())),
-            warned_pending: AtomicBool::new(false),
             draining: CancellationToken::new(),
             store,
             closed: CancellationToken::new(),

@@ -1,7 +1,7 @@
 //! Every change of what the hub keeps of pods and deletes, and nothing else makes one: a pod is placed, its create is
 //! answered or given up, a state is applied, a delete is kept or confirmed, pods are forgotten.
 
-use std::{collections::HashSet, sync::atomic::Ordering, time::SystemTime};
+use std::{collections::HashSet, time::SystemTime};
 
 use tokio::time::Instant;
 
@@ -122,7 +122,7 @@ impl Hub {
         news
     }
 
-    /// Keeps a delete for an absent plugin; without a state directory in memory, which is said once.
+    /// Keeps a delete for an absent plugin; without a state directory in memory.
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED when too many are kept.
@@ -139,11 +139,6 @@ impl Hub {
                 self.store.put_delete(&row);
             }
             self.uid_buried(&uid);
-        } else if !self.warned_pending.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                plugin,
-                "a delete is kept in memory for an absent plugin; a restart of the hub loses such deletes"
-            );
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use towline::{
     code::{Code, reason},
     hub::{Hub, MemoryFile},
     interlink::{Pod, PodCreateRequests},
-    wire::{EventAck, Outbox, Register},
+    wire::{EventAck, Outbox, Register, request::Op},
 };
 
 use crate::{
@@ -190,8 +190,14 @@ async fn no_byte_of_the_file_says_a_secret_of_a_pod_from_its_create_to_its_delet
         tokio::spawn(async move { hub.create(Some("p"), body, meta()).await })
     };
     let asked = link.next().await;
-    let payload = format!("{:?}", asked.request.op);
-    assert!(!payload.is_empty());
+    let Some(Op::CreatePod(create)) = &asked.request.op else {
+        panic!("{asked:?}")
+    };
+    let payload = String::from_utf8(create.payload.to_vec()).unwrap();
+    assert!(
+        payload.contains("canary-environment"),
+        "the plugin gets all of it"
+    );
     assert_silent(&file, "a create in hand");
     asked.created("job-1");
     waiting.await.unwrap().unwrap();
@@ -206,7 +212,7 @@ async fn no_byte_of_the_file_says_a_secret_of_a_pod_from_its_create_to_its_delet
     let hub = kept(&file);
     let mut link = connect(&hub, &site).await;
     let asked = link.next().await;
-    let Some(towline::wire::request::Op::DeletePod(delete)) = &asked.request.op else {
+    let Some(Op::DeletePod(delete)) = &asked.request.op else {
         panic!("{asked:?}")
     };
     let json = String::from_utf8(delete.pod_json.to_vec()).unwrap();
