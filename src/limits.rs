@@ -146,6 +146,13 @@ pub const DRAIN_GRACE: Duration = Duration::from_secs(8);
 
 /// How long a promise waits for the state directory. The caller pays: UNAVAILABLE.
 pub const STORE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A state file of at least so many bytes is made smaller when it is opened, if half of it or more is free. The start
+/// of the hub pays, with time.
+pub const STORE_COMPACT_AT_OPEN: u64 = 16 << 20;
+/// The same for a hub that runs. Promises wait meanwhile, so not more than [`STORE_COMPACT_USED`] is moved.
+pub const STORE_COMPACT_RUNNING: u64 = 64 << 20;
+/// Bytes in use of a state file that is made smaller while the hub runs.
+pub const STORE_COMPACT_USED: u64 = 32 << 20;
 /// Plugin names that the hub remembers. A new name pays: 4005.
 pub const HUB_PLUGINS: usize = 10_000;
 /// Pods that the hub knows, over all plugins. A create pays: RESOURCE_EXHAUSTED; a state of one more is refused and

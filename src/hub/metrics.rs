@@ -8,6 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::store::Meter;
 use crate::{code::Code, wire::Status};
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -46,6 +47,7 @@ pub(crate) struct Metrics {
     pub(crate) deletes_pending: Gauge,
     pub(crate) pods_lost: Counter,
     pub(crate) pods: Gauge,
+    pub(crate) store: Meter,
 }
 
 impl fmt::Debug for Metrics {
@@ -125,6 +127,7 @@ impl Default for Metrics {
                 "Pods that their plugin did not have any more",
             ),
             pods: gauge(&mut registry, "pods_known", "Pods in the state table"),
+            store: Meter::new(&mut registry),
             registry,
             calls,
             refused,

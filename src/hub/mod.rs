@@ -102,13 +102,15 @@ impl Hub {
     /// Names the setting, its value and the bound; or what is wrong with the state directory.
     pub fn new(config: HubConfig) -> Result<Arc<Self>, String> {
         config.validate()?;
-        let (store, recovered) = Store::open(&config.state_dir).map_err(|error| error.to_string())?;
+        let metrics = Metrics::default();
+        let (store, recovered) =
+            Store::open(&config.state_dir, metrics.store.clone()).map_err(|error| error.to_string())?;
         let hub = Arc::new(Self {
             config,
             registry: Registry::default(),
             pods: Mutex::default(),
             calls: CallTable::default(),
-            metrics: Metrics::default(),
+            metrics,
             changes: watch::channel(),
             log_slots: Arc::new(Semaphore::new(max_log_streams())),
             draining: CancellationToken::new(),

@@ -11,7 +11,8 @@ use std::{
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError};
 
 use super::{
-    MemoryFile, StoreError,
+    MemoryFile, Meter, StoreError,
+    compact::{self, When},
     key::{ALL, Key},
     migrate::{self, Found, VERSION},
     queue::Batch,
@@ -33,6 +34,7 @@ pub(super) enum Place {
 pub(super) struct Disk {
     place: Place,
     database: Option<Database>,
+    meter: Meter,
 }
 
 /// Why a database cannot be used.
@@ -48,13 +50,18 @@ type RowList = Vec<(Key, Vec<u8>)>;
 impl Disk {
     /// Opens or makes the database and reads every row. One that cannot be read is moved aside; where to is the third
     /// part.
-    pub(super) fn open(place: Place) -> Result<(Self, RowList, Option<PathBuf>), StoreError> {
+    pub(super) fn open(place: Place, meter: Meter) -> Result<(Self, RowList, Option<PathBuf>), StoreError> {
         let path = place.path();
-        let refused = match open(&place) {
-            Ok((database, rows)) => {
-                let database = Some(database);
-                return Ok((Self { place, database }, rows, None));
+        let opened = |place: Place, database| {
+            meter.size(place.size());
+            Self {
+                place,
+                database: Some(database),
+                meter: meter.clone(),
             }
+        };
+        let refused = match open(&place, &meter) {
+            Ok((database, rows)) => return Ok((opened(place, database), rows, None)),
             Err(refused) => refused,
         };
         let problem = match refused {
@@ -77,11 +84,8 @@ impl Disk {
             file = %path.display(), moved_to = %aside.display(), %problem,
             "the hub's state is damaged and was moved aside: pods and states come from the plugins again, creates and deletes in hand are lost"
         );
-        match open(&place) {
-            Ok((database, rows)) => {
-                let database = Some(database);
-                Ok((Self { place, database }, rows, Some(aside)))
-            }
+        match open(&place, &meter) {
+            Ok((database, rows)) => Ok((opened(place, database), rows, Some(aside))),
             Err(Refused::Io(source)) => Err(StoreError::Io { file: path, source }),
             Err(_) => Err(StoreError::Io {
                 file: path,
@@ -98,8 +102,8 @@ impl Disk {
     /// Writes a batch in one transaction; it is on the disk when this returns.
     pub(super) fn commit(&mut self, batch: &Batch) -> Result<(), String> {
         if self.database.is_none() {
-            self.database = match open(&self.place) {
-                Ok((database, _)) => Some(database),
+            self.database = match guarded(|| create(&self.place)) {
+                Ok(database) => Some(database),
                 Err(Refused::InUse) => return Err("another process has opened it".to_owned()),
                 Err(Refused::Version(found)) => return Err(format!("it has version {found} now")),
                 Err(Refused::Damaged(problem)) => return Err(problem),
@@ -111,6 +115,7 @@ impl Disk {
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| write(database, batch)))
             .unwrap_or_else(|_| Err(redb::Error::Corrupted("a write panicked".to_owned())));
+        self.meter.size(self.place.size());
         outcome.map_err(|error| {
             // After an error of the file nothing in memory can be trusted (a second fsync would lie).
             self.database = None;
@@ -119,7 +124,34 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Whether [`Disk::compact`] may have something to do.
+    pub(super) fn is_large(&self) -> bool {
+        self.database.is_some() && self.place.size() >= compact::RUNNING.least
+    }
+
+    /// Makes the file smaller if that is worth it now.
+    pub(super) fn compact(&mut self) {
+        let Some(database) = &mut self.database else {
+            return;
+        };
+        if let Err(problem) = shrink(database, &self.place, compact::RUNNING, &self.meter) {
+            tracing::warn!(%problem, "the hub's state file could not be made smaller");
+            // As after a failed write.
+            self.database = None;
+        }
+    }
+}
+
 impl Place {
+    /// Bytes of the file.
+    fn size(&self) -> u64 {
+        match self {
+            Self::File(path) => fs::metadata(path).map_or(0, |file| file.len()),
+            Self::Memory(file, _) => file.len(),
+        }
+    }
+
     fn path(&self) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),
@@ -157,35 +189,69 @@ pub(super) fn private_dir(dir: &Path) -> Result<(), StoreError> {
         })
 }
 
-fn open(place: &Place) -> Result<(Database, RowList), Refused> {
-    // redb checks much by assertion in debug builds; a damaged file must not end the hub.
-    catch_unwind(AssertUnwindSafe(|| {
-        let mut builder = Database::builder();
-        builder.set_cache_size(CACHE);
-        let database = match place {
-            Place::File(path) => {
-                // redb would make it readable for all.
-                fs::OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .mode(0o600)
-                    .open(path)
-                    .map_err(Refused::Io)?;
-                builder.create(path)
-            }
-            Place::Memory(file, life) => {
-                file.check()?;
-                builder.create_with_backend(file.handle(*life))
-            }
-        };
-        let database = database.map_err(refused)?;
-        if let Found::Unknown(version) = migrate::prepare(&database).map_err(failed)? {
-            return Err(Refused::Version(version));
+/// Opens the database and reads every row.
+fn open(place: &Place, meter: &Meter) -> Result<(Database, RowList), Refused> {
+    guarded(|| {
+        let mut database = create(place)?;
+        if let Err(problem) = shrink(&mut database, place, compact::AT_OPEN, meter) {
+            // A full disk, perhaps; it serves as large as it is.
+            tracing::warn!(%problem, "the hub's state file could not be made smaller");
+            drop(database);
+            database = create(place)?;
         }
         let rows = read(&database).map_err(failed)?;
         Ok((database, rows))
-    }))
-    .unwrap_or_else(|_| Err(Refused::Damaged("reading it panicked".to_owned())))
+    })
+}
+
+/// Opens the database, or makes it, with the tables of this version.
+fn create(place: &Place) -> Result<Database, Refused> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE);
+    let database = match place {
+        Place::File(path) => {
+            // redb would make it readable for all.
+            fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .mode(0o600)
+                .open(path)
+                .map_err(Refused::Io)?;
+            builder.create(path)
+        }
+        Place::Memory(file, life) => {
+            file.check()?;
+            builder.create_with_backend(file.handle(*life))
+        }
+    };
+    let database = database.map_err(refused)?;
+    match migrate::prepare(&database).map_err(failed)? {
+        Found::Ready => Ok(database),
+        Found::Unknown(version) => Err(Refused::Version(version)),
+    }
+}
+
+/// redb checks much by assertion in debug builds; a damaged file must not end the hub.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Refused>) -> Result<T, Refused> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Refused::Damaged("reading it panicked".to_owned())))
+}
+
+fn shrink(database: &mut Database, place: &Place, when: When, meter: &Meter) -> Result<(), String> {
+    let before = place.size();
+    let done = catch_unwind(AssertUnwindSafe(|| compact::compact(database, before, when)));
+    match done {
+        Ok(Ok(false)) => Ok(()),
+        Ok(Ok(true)) => {
+            let after = place.size();
+            meter.compacted();
+            meter.size(after);
+            tracing::info!(before, after, "the hub's state file was made smaller");
+            Ok(())
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("it panicked".to_owned()),
+    }
 }
 
 fn read(database: &Database) -> Result<RowList, redb::Error> {

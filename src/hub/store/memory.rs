@@ -117,6 +117,10 @@ impl MemoryFile {
         state.dirty.clear();
     }
 
+    pub(super) fn len(&self) -> u64 {
+        self.lock().present.len() as u64
+    }
+
     pub(super) fn clear(&self) {
         self.set_bytes(&[]);
     }

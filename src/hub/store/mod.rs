@@ -12,9 +12,11 @@
 //! Everything that is queued when a transaction begins goes into it, so the cost of an fsync is shared by all who wait
 //! for it. Without a state directory the store keeps nothing and everything counts as committed.
 
+mod compact;
 mod disk;
 mod key;
 mod memory;
+mod meter;
 mod migrate;
 mod queue;
 mod row;
@@ -29,6 +31,7 @@ use std::{path::PathBuf, sync::Arc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use memory::MemoryFile;
+pub(crate) use meter::Meter;
 pub(crate) use queue::Unkept;
 pub(crate) use row::{CreateRow, DeleteRow, MarkRow, PluginRow, PodRow};
 
@@ -121,9 +124,9 @@ pub(crate) struct Store {
 
 impl Store {
     /// A store that keeps nothing.
-    pub(crate) fn none() -> Self {
+    pub(crate) fn none(meter: Meter) -> Self {
         Self {
-            queue: Queue::new(),
+            queue: Queue::new(meter),
             seal: None,
             buried: 0.into(),
             _end: None,
@@ -136,9 +139,9 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub(crate) fn open(place: &StateDir) -> Result<(Self, Recovered), StoreError> {
+    pub(crate) fn open(place: &StateDir, meter: Meter) -> Result<(Self, Recovered), StoreError> {
         let (place, seal) = match place {
-            StateDir::None => return Ok((Self::none(), Recovered::default())),
+            StateDir::None => return Ok((Self::none(meter), Recovered::default())),
             StateDir::Path { dir, key_file } => {
                 disk::private_dir(dir)?;
                 (
@@ -148,9 +151,9 @@ impl Store {
             }
             StateDir::Memory(file) => (Place::Memory(file.clone(), file.life()), Seal::of(file.key())),
         };
-        let (disk, rows, damaged) = Disk::open(place)?;
+        let (disk, rows, damaged) = Disk::open(place, meter.clone())?;
         let (recovered, buried) = row::read_all(rows, &seal, damaged);
-        let queue = Queue::new();
+        let queue = Queue::new(meter);
         let end = CancellationToken::new();
         let _writer = tokio::spawn(queue::write(queue.clone(), disk, end.clone()));
         let store = Self {

@@ -74,7 +74,7 @@ fn a_file_of_version_1_is_brought_to_this_version_with_all_that_it_holds() {
     runtime().block_on(async {
         let file = version_1();
         let place = StateDir::Memory(file.clone());
-        let (store, found) = Store::open(&place).unwrap();
+        let (store, found) = Store::open(&place, Meter::default()).unwrap();
         check(&found);
         let mark = MarkRow {
             epoch: 9,
@@ -84,7 +84,7 @@ fn a_file_of_version_1_is_brought_to_this_version_with_all_that_it_holds() {
         store.put_mark("site", mark);
         store.close().await.unwrap();
         // It was migrated once: a second time would bring the old mark back.
-        let (_, found) = Store::open(&place).unwrap();
+        let (_, found) = Store::open(&place, Meter::default()).unwrap();
         assert_eq!(found.plugins[1].mark, mark);
     });
 }
@@ -100,12 +100,13 @@ fn a_crash_at_any_moment_of_a_migration_loses_nothing() {
                 file.set_bytes(&before.bytes());
                 let place = StateDir::Memory(file.clone());
                 file.fail_after(Some(step));
-                let opened = Store::open(&place);
+                let opened = Store::open(&place, Meter::default());
                 whole = opened.is_ok();
                 drop(opened);
                 file.crash(seed);
                 file.fail_after(None);
-                let (_, found) = Store::open(&place).unwrap_or_else(|error| panic!("step {step}: {error}"));
+                let (_, found) = Store::open(&place, Meter::default())
+                    .unwrap_or_else(|error| panic!("step {step}: {error}"));
                 check(&found);
             }
             if whole {
@@ -127,7 +128,7 @@ async fn a_file_of_an_unknown_version_is_refused_and_left_as_it_is() {
             key_file: None,
         };
         for _ in 0..2 {
-            let refused = Store::open(&place).unwrap_err().to_string();
+            let refused = Store::open(&place, Meter::default()).unwrap_err().to_string();
             assert!(
                 refused.contains(&format!("has version {version};"))
                     && refused.contains("reads versions 1 to 2"),
@@ -144,7 +145,7 @@ async fn a_file_of_an_unknown_version_is_refused_and_left_as_it_is() {
 fn an_event_rewrites_the_mark_of_its_plugin_and_not_the_plugin() {
     runtime().block_on(async {
         let file = MemoryFile::default();
-        let (store, _) = Store::open(&StateDir::Memory(file.clone())).unwrap();
+        let (store, _) = Store::open(&StateDir::Memory(file.clone()), Meter::default()).unwrap();
         // A node with much to say for itself.
         let plugin = PluginRow {
             name: "site".into(),
