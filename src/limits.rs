@@ -88,6 +88,8 @@ pub const VIEWER_IDLE: Duration = Duration::from_secs(600);
 pub const HUB_LOG_BUDGET: u64 = 512 << 20;
 /// How often the hub pulls all states, though events come.
 pub const ANTI_ENTROPY: Duration = Duration::from_secs(300);
+/// The least that it may be set to: each read is a list of all pods, which the plugin pays.
+pub const ANTI_ENTROPY_MIN: Duration = Duration::from_secs(1);
 /// How often the hub pulls states from a plugin without events.
 pub const POLL_STATUS: Duration = Duration::from_secs(10);
 /// Two ABSENT answers this far apart make a pod lost.

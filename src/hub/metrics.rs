@@ -207,4 +207,30 @@ mod tests {
         assert!(text.contains("towline_plugin_reconnects_total 1"), "{text}");
         assert!(text.ends_with("# EOF\n"));
     }
+
+    /// The families of the text, without what their kind adds to a name.
+    fn emitted() -> std::collections::BTreeSet<String> {
+        let metrics = Metrics::default();
+        // Those with labels show when they have a first value.
+        metrics.call::<()>("create", Ok(()), Duration::ZERO);
+        metrics.refuse("token");
+        metrics.event("applied");
+        let text = metrics.text();
+        let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        families
+            .filter_map(|line| line.split(' ').next().map(str::to_owned))
+            .collect()
+    }
+
+    #[test]
+    fn the_operations_page_names_every_metric_and_no_other() {
+        let page = include_str!("../../docs/OPERATIONS.md");
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let named = page
+            .split(|c| !word(c))
+            .filter(|name| name.starts_with("towline_"))
+            .map(|name| name.trim_end_matches("_total").to_owned())
+            .collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(named, emitted());
+    }
 }

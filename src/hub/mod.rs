@@ -250,6 +250,14 @@ impl Hub {
         })
     }
 
+    /// Pods of a plugin whose state was dropped and was not told since.
+    fn dropped(&self, plugin: &str) -> Vec<PodRef> {
+        self.read_pods(|pods| {
+            let dropped = pods.of(plugin).filter(|entry| entry.answered && entry.dropped);
+            dropped.map(|entry| entry.pod.clone()).collect()
+        })
+    }
+
     fn has_suspects(&self, plugin: &str) -> bool {
         self.read_pods(|pods| pods.of(plugin).any(pods::Entry::is_suspected))
     }

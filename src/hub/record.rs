@@ -201,10 +201,12 @@ impl Hub {
         }
     }
 
-    /// Drops the last state of a pod, never where it runs.
+    /// Drops the last state of a pod, never where it runs, and has it read again.
     pub(crate) fn state_dropped(&self, uid: &str) {
         if self.change_pods(|pods| pods.drop_state(uid)) {
             self.publish_pod(uid, Change::Modified);
+            let plugin = self.read_pods(|pods| pods.get(uid).map(|entry| entry.plugin.clone()));
+            self.registry.read_now(plugin.as_deref().unwrap_or_default());
         }
     }
 

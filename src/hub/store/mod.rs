@@ -13,6 +13,8 @@
 //! for it. Without a state directory the store keeps nothing and everything counts as committed.
 
 mod compact;
+#[cfg(test)]
+mod compact_tests;
 mod disk;
 mod key;
 mod memory;
