@@ -88,6 +88,8 @@ pub const VIEWER_IDLE: Duration = Duration::from_secs(600);
 pub const HUB_LOG_BUDGET: u64 = 512 << 20;
 /// How often the hub pulls all states, though events come.
 pub const ANTI_ENTROPY: Duration = Duration::from_secs(300);
+/// The least that it may be set to: each read is a list of all pods, which the plugin pays.
+pub const ANTI_ENTROPY_MIN: Duration = Duration::from_secs(1);
 /// How often the hub pulls states from a plugin without events.
 pub const POLL_STATUS: Duration = Duration::from_secs(10);
 /// Two ABSENT answers this far apart make a pod lost.
@@ -146,6 +148,13 @@ pub const DRAIN_GRACE: Duration = Duration::from_secs(8);
 
 /// How long a promise waits for the state directory. The caller pays: UNAVAILABLE.
 pub const STORE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A state file of at least so many bytes is made smaller when it is opened, if half of it or more is free. The start
+/// of the hub pays, with time.
+pub const STORE_COMPACT_AT_OPEN: u64 = 16 << 20;
+/// The same for a hub that runs. Promises wait meanwhile, so not more than [`STORE_COMPACT_USED`] is moved.
+pub const STORE_COMPACT_RUNNING: u64 = 64 << 20;
+/// Bytes in use of a state file that is made smaller while the hub runs.
+pub const STORE_COMPACT_USED: u64 = 32 << 20;
 /// Plugin names that the hub remembers. A new name pays: 4005.
 pub const HUB_PLUGINS: usize = 10_000;
 /// Pods that the hub knows, over all plugins. A create pays: RESOURCE_EXHAUSTED; a state of one more is refused and

@@ -4,6 +4,8 @@
 
 #[path = "cli/demo.rs"]
 mod demo;
+#[path = "cli/kept.rs"]
+mod kept;
 #[path = "cli/process.rs"]
 mod process;
 #[path = "cli/site.rs"]

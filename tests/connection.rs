@@ -379,6 +379,38 @@ async fn a_link_that_goes_silent_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_peer_that_speaks_and_takes_no_bytes_is_closed_after_thirty_seconds() {
+    let ends = connect(0).await;
+    let plugin = ends.plugin.clone();
+    let began = tokio::time::Instant::now();
+    // It is heard, so it is no silent one.
+    let speaking = tokio::spawn(async move {
+        for seq in 1.. {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            plugin.send_event(PodEvent {
+                epoch: 1,
+                seq,
+                ..PodEvent::default()
+            });
+        }
+    });
+    // One message lies in its socket and the next ones do not fit.
+    ends.down.hold();
+    ends.hub.send_ack(EventAck { epoch: 1, seq: 1 });
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    ends.down.stall(true);
+    let ended = ends.hub.ended().await;
+    assert_eq!((ended.code, ended.by_peer), (CloseCode::SLOW, false));
+    // Closing such a link may take a little longer still.
+    let took = began.elapsed();
+    assert!(
+        took >= limits::WRITE_STALL && took < limits::WRITE_STALL + Duration::from_secs(10),
+        "{took:?}"
+    );
+    speaking.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drained_hub_lets_calls_finish_and_tells_the_plugin_when_to_come_back() {
     let mut ends = connect(0).await;
     let hub = ends.hub.clone();

@@ -24,6 +24,8 @@ mod pull;
 mod puller;
 #[path = "hub/reads.rs"]
 mod reads;
+#[path = "hub/recovered.rs"]
+mod recovered;
 #[path = "hub/relay.rs"]
 mod relay;
 #[path = "hub/restarts.rs"]

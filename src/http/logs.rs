@@ -71,15 +71,20 @@ impl Reading {
         }
     }
 
-    /// The bytes as they are. A log that cannot be finished is aborted without the last chunk, so that the
-    /// client does not take it for complete. Dropping the body cancels the stream at the plugin.
+    /// The bytes as they are; where some are missing a line says so. A log that cannot be finished is aborted without
+    /// the last chunk, so that the client does not take it for complete. Dropping the body cancels the stream at the
+    /// plugin.
     pub(super) fn raw(self) -> Response {
-        let pieces = stream::try_unfold(self, |mut reading| async move {
+        let pieces = stream::try_unfold((self, true), |(mut reading, mut line_start)| async move {
             loop {
                 match reading.next().await {
-                    // An empty chunk would say nothing on the wire.
-                    Some(Ok(piece)) if piece.data.is_empty() => {}
-                    Some(Ok(piece)) => return Ok(Some((piece.data, reading))),
+                    Some(Ok(piece)) => {
+                        let bytes = marked(piece, &mut line_start);
+                        // An empty chunk would say nothing on the wire.
+                        if !bytes.is_empty() {
+                            return Ok(Some((bytes, (reading, line_start))));
+                        }
+                    }
                     Some(Err(status)) => {
                         tracing::debug!(code = status.kind().name(), reason = status.reason, "log aborted");
                         // hyper drops what it has not flushed when a body fails: let the bytes before leave.
@@ -105,6 +110,20 @@ impl Reading {
             })
         }))
     }
+}
+
+/// The bytes of a piece, after a line of its own where bytes before it are missing: what follows a gap must not look
+/// like what came before it. `line_start`: a line begins here.
+fn marked(piece: LogPiece, line_start: &mut bool) -> Bytes {
+    let mut bytes = piece.data;
+    if piece.gap_bytes > 0 {
+        let end_of_line = if *line_start { "" } else { "\n" };
+        let missing = piece.gap_bytes;
+        let mark = format!("{end_of_line}[towline: at least {missing} bytes of this log are missing here]\n");
+        bytes = [mark.as_bytes(), &bytes].concat().into();
+    }
+    *line_start = bytes.last().map_or(*line_start, |last| *last == b'\n');
+    bytes
 }
 
 /// A body of this type that no browser reads as something else and no proxy holds back.

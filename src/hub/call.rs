@@ -37,7 +37,7 @@ impl Hub {
                 let sent = route.unanswered.enter(size(&request));
                 match route.connection.call(request).await {
                     Err(status) if status.reason == reason::SESSION_LOST && !status.not_started => {
-                        sent.lost(route, status).await
+                        sent.lost(route, status, deadline).await
                     }
                     answered => answered,
                 }
@@ -85,8 +85,11 @@ struct Sent<'a> {
 
 impl Sent<'_> {
     /// The link was lost before the answer.
-    async fn lost(self, route: &Route, status: Status) -> Result<Response, Status> {
-        let ended = route.connection.ended().await;
+    async fn lost(self, route: &Route, status: Status, deadline: Instant) -> Result<Response, Status> {
+        // A link that is closed in good order takes a while to end: not longer than the caller waits.
+        let Ok(ended) = tokio::time::timeout_at(deadline, route.connection.ended()).await else {
+            return Err(status);
+        };
         let largest = self.of.largest() == Some(self.number);
         // It stays entered: the calls that were lost with it are judged by the same list.
         std::mem::forget(self);

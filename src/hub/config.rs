@@ -44,11 +44,20 @@ impl HubConfig {
             ("create_hold", self.create_hold, limits::CREATE_TIMEOUT),
             ("ping_grace", self.ping_grace, HOUR),
             ("log_hold", self.log_hold, HOUR),
+            ("anti_entropy", self.anti_entropy, 24 * HOUR),
         ];
-        match bounds.iter().find(|(_, value, most)| value > most) {
-            None => Ok(()),
-            Some((name, value, most)) => Err(format!("{name} is {value:?}; at most {most:?}")),
+        if let Some((name, value, most)) = bounds.iter().find(|(_, value, most)| value > most) {
+            return Err(format!("{name} is {value:?}; at most {most:?}"));
         }
+        // Plugins would do nothing but list their pods.
+        if self.anti_entropy < limits::ANTI_ENTROPY_MIN {
+            return Err(format!(
+                "anti_entropy is {:?}; at least {:?}",
+                self.anti_entropy,
+                limits::ANTI_ENTROPY_MIN
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -92,5 +101,22 @@ mod tests {
         };
         assert!(config.validate().unwrap_err().starts_with("create_hold is 200s"));
         assert!(HubConfig::default().validate().is_ok());
+    }
+
+    #[test]
+    fn states_are_read_neither_all_the_time_nor_never() {
+        for (anti_entropy, word) in [
+            (Duration::ZERO, "anti_entropy is 0ns; at least 1s"),
+            (
+                Duration::from_secs(100_000),
+                "anti_entropy is 100000s; at most 86400s",
+            ),
+        ] {
+            let config = HubConfig {
+                anti_entropy,
+                ..HubConfig::default()
+            };
+            assert_eq!(config.validate().unwrap_err(), word);
+        }
     }
 }

@@ -8,6 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::store::Meter;
 use crate::{code::Code, wire::Status};
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -46,6 +47,7 @@ pub(crate) struct Metrics {
     pub(crate) deletes_pending: Gauge,
     pub(crate) pods_lost: Counter,
     pub(crate) pods: Gauge,
+    pub(crate) store: Meter,
 }
 
 impl fmt::Debug for Metrics {
@@ -125,6 +127,7 @@ impl Default for Metrics {
                 "Pods that their plugin did not have any more",
             ),
             pods: gauge(&mut registry, "pods_known", "Pods in the state table"),
+            store: Meter::new(&mut registry),
             registry,
             calls,
             refused,
@@ -203,5 +206,31 @@ mod tests {
         );
         assert!(text.contains("towline_plugin_reconnects_total 1"), "{text}");
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    /// The families of the text, without what their kind adds to a name.
+    fn emitted() -> std::collections::BTreeSet<String> {
+        let metrics = Metrics::default();
+        // Those with labels show when they have a first value.
+        metrics.call::<()>("create", Ok(()), Duration::ZERO);
+        metrics.refuse("token");
+        metrics.event("applied");
+        let text = metrics.text();
+        let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        families
+            .filter_map(|line| line.split(' ').next().map(str::to_owned))
+            .collect()
+    }
+
+    #[test]
+    fn the_operations_page_names_every_metric_and_no_other() {
+        let page = include_str!("../../docs/OPERATIONS.md");
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let named = page
+            .split(|c| !word(c))
+            .filter(|name| name.starts_with("towline_"))
+            .map(|name| name.trim_end_matches("_total").to_owned())
+            .collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(named, emitted());
     }
 }

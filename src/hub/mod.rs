@@ -47,7 +47,7 @@ mod watch;
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -87,7 +87,6 @@ pub struct Hub {
     changes: tokio::sync::broadcast::Sender<WatchEvent>,
     /// One for each log stream that may be open in the whole hub.
     log_slots: Arc<Semaphore>,
-    warned_pending: AtomicBool,
     /// Cancelled when this hub begins to go away.
     draining: CancellationToken,
     store: Store,
@@ -103,16 +102,17 @@ impl Hub {
     /// Names the setting, its value and the bound; or what is wrong with the state directory.
     pub fn new(config: HubConfig) -> Result<Arc<Self>, String> {
         config.validate()?;
-        let (store, recovered) = Store::open(&config.state_dir).map_err(|error| error.to_string())?;
+        let metrics = Metrics::default();
+        let (store, recovered) =
+            Store::open(&config.state_dir, metrics.store.clone()).map_err(|error| error.to_string())?;
         let hub = Arc::new(Self {
             config,
             registry: Registry::default(),
             pods: Mutex::default(),
             calls: CallTable::default(),
-            metrics: Metrics::default(),
+            metrics,
             changes: watch::channel(),
             log_slots: Arc::new(Semaphore::new(max_log_streams())),
-            warned_pending: AtomicBool::new(false),
             draining: CancellationToken::new(),
             store,
             closed: CancellationToken::new(),
@@ -247,6 +247,14 @@ impl Hub {
                 .filter(|entry| !seen.contains(&entry.pod.uid))
                 .map(|entry| entry.pod.clone())
                 .collect()
+        })
+    }
+
+    /// Pods of a plugin whose state was dropped and was not told since.
+    fn dropped(&self, plugin: &str) -> Vec<PodRef> {
+        self.read_pods(|pods| {
+            let dropped = pods.of(plugin).filter(|entry| entry.answered && entry.dropped);
+            dropped.map(|entry| entry.pod.clone()).collect()
         })
     }
 

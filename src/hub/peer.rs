@@ -141,7 +141,7 @@ impl Peer for Link {
             seq: event.seq,
         };
         if hub.registry.applied(&self.plugin, self.number, mark).is_some() {
-            hub.plugin_changed(&self.plugin);
+            hub.mark_changed(&self.plugin);
             self.to_ack.notify_one();
         }
     }

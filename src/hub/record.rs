@@ -1,7 +1,7 @@
 //! Every change of what the hub keeps of pods and deletes, and nothing else makes one: a pod is placed, its create is
 //! answered or given up, a state is applied, a delete is kept or confirmed, pods are forgotten.
 
-use std::{collections::HashSet, sync::atomic::Ordering, time::SystemTime};
+use std::{collections::HashSet, time::SystemTime};
 
 use tokio::time::Instant;
 
@@ -122,7 +122,7 @@ impl Hub {
         news
     }
 
-    /// Keeps a delete for an absent plugin; without a state directory in memory, which is said once.
+    /// Keeps a delete for an absent plugin; without a state directory in memory.
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED when too many are kept.
@@ -139,11 +139,6 @@ impl Hub {
                 self.store.put_delete(&row);
             }
             self.uid_buried(&uid);
-        } else if !self.warned_pending.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                plugin,
-                "a delete is kept in memory for an absent plugin; a restart of the hub loses such deletes"
-            );
         }
         Ok(())
     }
@@ -198,10 +193,20 @@ impl Hub {
         }
     }
 
-    /// Drops the last state of a pod, never where it runs.
+    /// More of a plugin's outbox was applied. Every event comes here, so the rest of the plugin is not written again.
+    pub(crate) fn mark_changed(&self, name: &str) {
+        if self.store.is_durable() {
+            self.registry
+                .with(name, |plugin| self.store.put_mark(name, plugin.mark_row()));
+        }
+    }
+
+    /// Drops the last state of a pod, never where it runs, and has it read again.
     pub(crate) fn state_dropped(&self, uid: &str) {
         if self.change_pods(|pods| pods.drop_state(uid)) {
             self.publish_pod(uid, Change::Modified);
+            let plugin = self.read_pods(|pods| pods.get(uid).map(|entry| entry.plugin.clone()));
+            self.registry.read_now(plugin.as_deref().unwrap_or_default());
         }
     }
 

@@ -191,7 +191,7 @@ impl Hub {
         }
     }
 
-    /// Drops the cached state of a pod, never where it runs; the next event or read brings a new one.
+    /// Drops the cached state of a pod, never where it runs. Its plugin is asked for it at once, or when it is back.
     pub fn update_cache(&self, uid: &str) {
         self.state_dropped(uid);
     }

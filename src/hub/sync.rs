@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{
     Hub,
@@ -45,7 +45,7 @@ pub(crate) async fn run(hub: Arc<Hub>, link: &Link, route: &Route, plan: Plan) {
     if plan.first_read {
         first_read(&hub, link, route).await;
         if hub.registry.synced(&link.plugin, link.number) {
-            hub.plugin_changed(&link.plugin);
+            hub.mark_changed(&link.plugin);
         }
     }
     link.in_sync.store(true, Ordering::Relaxed);
@@ -60,11 +60,29 @@ pub(crate) async fn run(hub: Arc<Hub>, link: &Link, route: &Route, plan: Plan) {
     );
 }
 
-/// Reads all pods now and then.
+/// Reads all pods now and then, and those whose state was dropped at once. One read at a time.
 async fn keep_reading(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
+    if !hub.dropped(&link.plugin).is_empty() {
+        // While the plugin was away.
+        route.read_now.notify_one();
+    }
+    let mut due = Instant::now() + interval(hub, plan, hub.has_suspects(&link.plugin));
     loop {
-        sleep(interval(hub, plan, hub.has_suspects(&link.plugin))).await;
-        if let Err(status) = read_all(hub, link, route).await {
+        let asked_for = tokio::select! {
+            biased;
+            () = route.read_now.notified() => true,
+            () = sleep_until(due) => false,
+        };
+        let read = if asked_for {
+            read_named(hub, link, route, hub.dropped(&link.plugin)).await
+        } else {
+            read_all(hub, link, route).await
+        };
+        let again = (asked_for && read.is_err()) || hub.has_suspects(&link.plugin);
+        let next = Instant::now() + interval(hub, plan, again);
+        // Who asks for states again and again must not put off the read of all.
+        due = if asked_for { due.min(next) } else { next };
+        if let Err(status) = read {
             tracing::debug!(plugin = %link.plugin, error = %status, "pods could not be read");
         }
     }
@@ -130,13 +148,17 @@ async fn read_all(hub: &Hub, link: &Link, route: &Route) -> Result<(), Status> {
             seq: as_of,
         };
         if hub.registry.applied(&link.plugin, link.number, mark).is_some() {
-            hub.plugin_changed(&link.plugin);
+            hub.mark_changed(&link.plugin);
             link.to_ack.notify_one();
         }
     }
     // Missing from a list is no news; asked for by name it is an answer.
     let missing = hub.expected(&link.plugin, &seen);
-    for chunk in missing.chunks(limits::MAX_STATUS_PAGE) {
+    read_named(hub, link, route, missing).await
+}
+
+async fn read_named(hub: &Hub, link: &Link, route: &Route, pods: Vec<PodRef>) -> Result<(), Status> {
+    for chunk in pods.chunks(limits::MAX_STATUS_PAGE) {
         let asked: HashSet<&str> = chunk.iter().map(|pod: &PodRef| pod.uid.as_str()).collect();
         let named = GetStatus {
             pods: chunk.to_vec(),

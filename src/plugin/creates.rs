@@ -16,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::watch;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -30,6 +29,7 @@ use super::{
 };
 use crate::{
     code::{Code, reason},
+    connection::told::Told,
     planted::{self, Bug},
     wire::Status,
 };
@@ -41,7 +41,8 @@ const MAX_RUNNING: usize = 256;
 const LIMIT: Duration = Duration::from_secs(3600);
 
 type Outcome = Result<Created, Status>;
-type Running = watch::Receiver<Option<Outcome>>;
+/// Told when it has ended. Who joins it is answered in the order of the calls.
+type Running = Arc<Told<Option<Outcome>>>;
 
 /// The creates of one plugin, over all its connections.
 #[derive(Debug)]
@@ -88,7 +89,7 @@ impl Creates {
     /// # Cancel safety
     /// A create that was begun goes on.
     pub(super) async fn create<H: Handler>(self: &Arc<Self>, handler: &Arc<H>, create: Create) -> Outcome {
-        let (mut running, joined) = match self.begin(handler, create)? {
+        let (running, joined) = match self.begin(handler, create)? {
             Begun::Known(job_id, ticket) => {
                 self.durable(ticket).await.map_err(job_not_kept)?;
                 return Ok(Created {
@@ -98,12 +99,8 @@ impl Creates {
             }
             Begun::Running { running, joined } => (running, joined),
         };
-        let outcome = match running.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone(),
-            Err(_) => None,
-        };
-        let mut outcome =
-            outcome.unwrap_or_else(|| Err(outcome_unknown("the plugin was stopped during the create")));
+        let outcome = running.wait_for(Option::is_some).await;
+        let mut outcome = outcome.unwrap_or_else(stopped);
         if let (Ok(created), true) = (&mut outcome, joined) {
             created.existed = true;
         }
@@ -133,21 +130,26 @@ impl Creates {
             let text = format!("{MAX_RUNNING} creates are under way; try again later");
             return Err(Status::new(Code::ResourceExhausted, reason::TOO_MANY_CALLS, text).not_started());
         }
-        let (done, running) = watch::channel(None);
+        let running = Running::default();
         table.running.insert(uid.clone(), running.clone());
         let journal = (self.journal.get()).filter(|_| !planted::is(Bug::SubmitNotRecorded));
         let ticket = table.remembered.put(journal, &uid, Record::Submitting);
         drop(table);
 
         let (creates, handler) = (Arc::clone(self), Arc::clone(handler));
+        let mut landing = Landing {
+            creates: creates.clone(),
+            uid,
+            running: running.clone(),
+            outcome: None,
+        };
         self.tasks.spawn(async move {
             let outcome = tokio::select! {
                 biased;
-                () = creates.end.cancelled() => Err(outcome_unknown("the plugin was stopped during the create")),
+                () = creates.end.cancelled() => stopped(),
                 outcome = creates.run(handler, create, ticket) => outcome,
             };
-            creates.lock().running.remove(&uid);
-            let _ = done.send(Some(outcome));
+            landing.end(outcome);
         });
         Ok(Begun::Running {
             running,
@@ -190,9 +192,8 @@ impl Creates {
     /// Waits until no create runs for this pod. Cancel safe.
     pub(super) async fn settled(&self, uid: &str) {
         let running = self.lock().running.get(uid).cloned();
-        if let Some(mut running) = running {
-            // An error says that its task has gone: settled as well.
-            let _ = running.wait_for(Option::is_some).await;
+        if let Some(running) = running {
+            running.wait_for(Option::is_some).await;
         }
     }
 
@@ -241,6 +242,32 @@ impl Creates {
 enum Begun {
     Known(String, Ticket),
     Running { running: Running, joined: bool },
+}
+
+/// Tells the end of a create also when its task is dropped or panics.
+struct Landing {
+    creates: Arc<Creates>,
+    uid: String,
+    running: Running,
+    outcome: Option<Outcome>,
+}
+
+impl Landing {
+    fn end(&mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let outcome = self.outcome.take().unwrap_or_else(stopped);
+        self.creates.lock().running.remove(&self.uid);
+        self.running.change(|told| *told = Some(outcome));
+    }
+}
+
+fn stopped() -> Outcome {
+    Err(outcome_unknown("the plugin was stopped during the create"))
 }
 
 /// Whether a failed create has surely begun nothing.

@@ -187,7 +187,14 @@ fn watch_started(mut watch: Command) -> Running {
 }
 
 #[test]
-fn a_followed_log_goes_on_over_a_restart_of_the_hub() {
+fn a_followed_log_goes_on_over_a_restart_and_a_kill_of_the_hub() {
+    for (signal, code) in [(Signal::SIGTERM, Some(0)), (Signal::SIGKILL, None)] {
+        followed_over(signal, code);
+    }
+}
+
+/// The hub ends by this signal, and another one takes its place.
+fn followed_over(signal: Signal, code: Option<i32>) {
     let dir = tempfile::tempdir().unwrap();
     let gate = dir.path().join("gate");
     let pod = format!(
@@ -220,8 +227,8 @@ fn a_followed_log_goes_on_over_a_restart_of_the_hub() {
         .unwrap();
     let mut lines = BufReader::new(reader.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "before");
-    hub.signal(Signal::SIGTERM);
-    assert_eq!(hub.end().0, Some(0));
+    hub.signal(signal);
+    assert_eq!(hub.end().0, code);
     let listen = site_address.trim_start_matches("http://");
     let (_hub, _) = Running::start(towline(&["hub", "--listen", listen]), "listening on");
     plugin.wait_for("connected to the hub");

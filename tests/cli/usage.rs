@@ -87,7 +87,7 @@ fn config_print_says_where_each_value_came_from() {
     let file = dir.path().join("towline.yaml");
     std::fs::write(
         &file,
-        "hub: {listen: '127.0.0.1:1', create_hold: 20s}\nplugin: {name: p}\n",
+        "hub: {listen: '127.0.0.1:1', create_hold: 20s, anti_entropy: 1m}\nplugin: {name: p}\n",
     )
     .unwrap();
     let output = towline(&["config", "print", "--config", file.to_str().unwrap()])
@@ -107,6 +107,7 @@ fn config_print_says_where_each_value_came_from() {
     );
     assert!(row("hub.create_hold").contains("20s") && row("hub.create_hold").contains("towline.yaml"));
     assert!(row("hub.log_hold").ends_with("default"));
+    assert!(row("hub.anti_entropy").contains("60s") && row("hub.anti_entropy").contains("towline.yaml"));
     assert!(row("plugin.name").contains('p'));
 }
 

@@ -28,7 +28,7 @@ pub(crate) enum Seen {
 pub(crate) struct Fake {
     pub(crate) link: Connection,
     pub(crate) seen: mpsc::Receiver<Seen>,
-    /// Creates wait until this is true.
+    /// Creates, and the second half of the log `halves`, wait until this is true.
     pub(crate) open: watch::Sender<bool>,
     peer: Arc<Behaviour>,
 }
@@ -43,12 +43,16 @@ struct Behaviour {
 impl Fake {
     /// Dials, and waits until the hub lists it as ready.
     pub(crate) async fn join(hub: &Served, name: &str) -> Self {
+        Self::join_as(hub, name, "instance-1").await
+    }
+
+    pub(crate) async fn join_as(hub: &Served, name: &str, instance: &str) -> Self {
         let (transport, _) = dial(&Dial::new(format!("ws://{}/ws", hub.addr), SUBPROTOCOL_PROTO))
             .await
             .unwrap();
         let register = Register {
             plugin: name.to_owned(),
-            instance: "instance-1".to_owned(),
+            instance: instance.to_owned(),
             r#type: "fake".to_owned(),
             features: vec![feature::FLOW_CONTROL.to_owned(), feature::EVENTS.to_owned()],
             jobs_epoch: 1,
@@ -202,9 +206,46 @@ impl Peer for Behaviour {
 
     /// The container's name says how its log behaves.
     fn stream_logs(&self, open: StreamLogs, mut sink: LogSink) -> BoxFuture<Result<LogsEnd, Status>> {
-        let seen = self.seen.clone();
+        let (seen, mut is_open) = (self.seen.clone(), self.open.clone());
         Box::pin(async move {
             match open.container.as_str() {
+                "rotated" => {
+                    let _ = sink.send(chunk(0, b"one\ntw")).await;
+                    for (offset, data, gap_bytes) in [(106, &b"six\n"[..], 100), (115, b"end", 5)] {
+                        let chunk = LogChunk {
+                            gap_bytes,
+                            ..chunk(offset, data)
+                        };
+                        let _ = sink.send(chunk).await;
+                    }
+                    Ok(LogsEnd {
+                        next: Some(LogPosition {
+                            epoch: 3,
+                            offset: 118,
+                        }),
+                        eof: true,
+                        reset: false,
+                    })
+                }
+                "halves" => {
+                    let text = b"the first half, the second half";
+                    let mut from = open.start.map_or(0, |start| start.offset) as usize;
+                    if from == 0 {
+                        let _ = sink.send(chunk(0, &text[..16])).await;
+                        from = 16;
+                    }
+                    is_open.wait_for(|open| *open).await.unwrap();
+                    let _ = sink.send(chunk(from as u64, &text[from..])).await;
+                    let next = LogPosition {
+                        epoch: 3,
+                        offset: text.len() as u64,
+                    };
+                    Ok(LogsEnd {
+                        next: Some(next),
+                        eof: true,
+                        reset: false,
+                    })
+                }
                 "quiet" => {
                     let _ = sink.send(chunk(0, b"")).await;
                     sink.cancelled().await;

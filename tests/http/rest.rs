@@ -13,7 +13,7 @@ use super::{
     fake::{Fake, Seen, wait_for},
 };
 
-const CONTAINERS: [&str; 4] = ["main", "quiet", "broken", "none"];
+const CONTAINERS: [&str; 6] = ["main", "quiet", "broken", "none", "rotated", "halves"];
 
 /// A hub, its plugin, and the pod created and running.
 async fn with_pod() -> (Served, Fake) {
@@ -197,6 +197,40 @@ async fn a_log_that_cannot_be_finished_is_aborted() {
         .await
         .expect("an end");
     assert!(matches!(ended, Some(Err(_))), "no last chunk");
+}
+
+#[tokio::test]
+async fn missing_bytes_of_a_log_are_one_line_each_and_counted() {
+    let (hub, _plugin) = with_pod().await;
+    let answer = hub.ask("GET", "/getLogs", &[], logs_of("rotated")).await;
+    let expected = "one\ntw\n[towline: at least 100 bytes of this log are missing here]\nsix\n\
+                    [towline: at least 5 bytes of this log are missing here]\nend";
+    assert_eq!((answer.status, answer.text()), (200, expected));
+    let metrics = hub.get("/metrics").await;
+    assert!(
+        metrics.text().contains("\ntowline_log_gap_bytes_total 105\n"),
+        "{}",
+        metrics.text()
+    );
+}
+
+#[tokio::test]
+async fn a_followed_log_goes_on_with_the_instance_that_takes_over() {
+    let (hub, first) = with_pod().await;
+    first.open.send(false).unwrap();
+    let body = logs_body(|body| {
+        body["ContainerName"] = json!("halves");
+        body["Opts"]["Follow"] = json!(true);
+    });
+    let mut body = hub.open("GET", "/getLogs", &[], body).await.into_body();
+    let half = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(half, "the first half, ");
+    let _second = Fake::join_as(&hub, "site-a", "instance-2").await;
+    assert_eq!(first.link.ended().await.code, CloseCode::SUPERSEDED);
+    let rest = tokio::time::timeout(PATIENCE, body.collect())
+        .await
+        .expect("the rest");
+    assert_eq!(rest.unwrap().to_bytes(), "the second half");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use towline::{
 use crate::fake::{Site, UID, connect, create, created, delete, hub, metric, pod, running, until};
 
 /// A hub over this file: of a new life each time.
-fn kept(file: &MemoryFile) -> Arc<Hub> {
+pub(crate) fn kept(file: &MemoryFile) -> Arc<Hub> {
     let config = HubConfig {
         state_dir: StateDir::Memory(file.clone()),
         ..HubConfig::default()

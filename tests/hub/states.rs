@@ -2,12 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::sleep;
-use towline::wire::{EventAck, Register};
+use tokio::time::{Instant, sleep};
+use towline::{
+    code::{Code, reason},
+    hub::Hub,
+    wire::{ContainerRunning, EventAck, PodRef, Register, Status, container_state::State},
+};
 
 use crate::fake::{
-    Site, UID, connect, connect_as, create, created, ended, event, hub, metric, pod, registration, running,
-    until,
+    Linked, Site, UID, connect, connect_as, create, created, ended, event, hub, metric, pod, registration,
+    running, state, uid, until,
 };
 
 #[tokio::test(start_paused = true)]
@@ -116,4 +120,67 @@ async fn watchers_are_told_of_every_change() {
             break;
         }
     }
+}
+
+/// Pods `0..count` as they run, known to the hub by one read.
+async fn running_pods(count: usize) -> (Arc<Hub>, Arc<Site>, Linked) {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    for n in 0..count {
+        let pod = PodRef::new(uid(n), "default", format!("pod-{n}"));
+        let running = State::Running(ContainerRunning::default());
+        site.pods.lock().unwrap().insert(uid(n), state(pod, 1, running));
+    }
+    let link = connect(&hub, &site).await;
+    until("read", || hub.pods().len() == count).await;
+    (hub, site, link)
+}
+
+fn known(hub: &Hub) -> usize {
+    hub.pods().iter().filter(|pod| pod.phase == "Running").count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_state_is_read_again_at_once_and_many_by_one_read() {
+    let (hub, site, _link) = running_pods(50).await;
+    let reads = site.reads();
+    for _ in 0..20 {
+        for n in 0..30 {
+            hub.update_cache(&uid(n));
+        }
+    }
+    assert_eq!(known(&hub), 20, "dropped");
+    let began = Instant::now();
+    until("read again", || known(&hub) == 50).await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert_eq!(site.reads(), reads + 1);
+    let asked = site.asked.lock().unwrap().last().unwrap().clone();
+    assert_eq!((asked.all, asked.pods.len()), (false, 30));
+    // Nothing is read for a pod that nobody knows.
+    hub.update_cache(UID);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(site.reads(), reads + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_dropped_while_the_plugin_is_away_is_read_when_it_is_back() {
+    let (hub, site, link) = running_pods(2).await;
+    link.cut().await;
+    hub.update_cache(&uid(0));
+    assert_eq!(known(&hub), 1);
+    let reads = site.reads();
+    let _link = connect(&hub, &site).await;
+    until("read again", || known(&hub) == 2).await;
+    assert_eq!(site.reads(), reads + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_state_that_could_not_be_read_is_read_soon() {
+    let (hub, site, _link) = running_pods(1).await;
+    *site.status_fails.lock().unwrap() = Some(Status::new(Code::Internal, reason::PLUGIN_ERROR, "busy"));
+    hub.update_cache(&uid(0));
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(known(&hub), 0);
+    *site.status_fails.lock().unwrap() = None;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(known(&hub), 1);
 }

@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf, time::SystemTime};
 
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use serde_json::{Value, json};
-use towline::wire::{ContainerTerminated, Presence, container_state::State};
+use towline::wire::{ContainerTerminated, EventAck, Presence, container_state::State};
 
 use crate::hub::{Hub, UID, ended, is_running, payload, sh};
 
@@ -207,4 +207,44 @@ async fn a_pod_outlives_the_plugin_and_is_taken_up_again() {
     hub.stop().await;
     let hub = Hub::start(dir.path()).await;
     assert_eq!(ended(&hub.state().await.containers[0]).exit_code, 5);
+}
+
+#[tokio::test]
+async fn an_end_is_told_once_however_often_the_plugin_is_started_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut hub = Hub::start_kept(dir.path(), EventAck::default()).await;
+    let go = dir.path().join("go");
+    let script = format!("until [ -e {} ]; do sleep 0.05; done; exit 5", go.display());
+    hub.create(json!({"restartPolicy": "Never", "containers": [sh("main", &script)]}))
+        .await
+        .unwrap();
+    hub.event(|_, state| is_running(&state.containers[0])).await;
+    hub.ack().await;
+    let told = hub.told;
+    hub.stop().await;
+    // It ends while no plugin is there.
+    fs::write(&go, "").unwrap();
+    let exit = dir
+        .path()
+        .join("pods")
+        .join(UID)
+        .join("containers/main/1/exit.json");
+    let ends = async {
+        while !exit.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(crate::hub::PATIENCE, ends).await.unwrap();
+    let mut hub = Hub::start_kept(dir.path(), told).await;
+    assert_eq!(ended(&hub.ended().await.containers[0]).exit_code, 5);
+    assert_eq!(hub.seen.len(), 1, "nothing that was told before: {:?}", hub.seen);
+    hub.ack().await;
+    let told = hub.told;
+    assert!(hub.events.try_recv().is_err());
+    hub.stop().await;
+    for _ in 0..2 {
+        let hub = Hub::start_kept(dir.path(), told).await;
+        assert_eq!(ended(&hub.state().await.containers[0]).exit_code, 5);
+        assert!(hub.finish().await.is_empty());
+    }
 }

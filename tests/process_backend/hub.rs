@@ -69,12 +69,26 @@ pub(crate) struct Hub {
     pub(crate) node: NodeStatus,
     /// As it was told last.
     pub(crate) nodes: watch::Receiver<NodeStatus>,
+    /// What was told last.
+    pub(crate) told: EventAck,
     plugin: Option<tokio::task::JoinHandle<()>>,
     shutdown: CancellationToken,
 }
 
 impl Hub {
     pub(crate) async fn start(dir: &Path) -> Self {
+        let config = PluginConfig::new("ws://127.0.0.1:1/ws", "p1");
+        Self::start_with(dir, config, EventAck::default()).await
+    }
+
+    /// One whose plugin keeps a journal, as `towline plugin` does, for a hub that has applied so much of its events.
+    pub(crate) async fn start_kept(dir: &Path, applied: EventAck) -> Self {
+        let mut config = PluginConfig::new("ws://127.0.0.1:1/ws", "p1");
+        config.state_dir = Some(dir.join("link"));
+        Self::start_with(dir, config, applied).await
+    }
+
+    async fn start_with(dir: &Path, link: PluginConfig, applied: EventAck) -> Self {
         let mut config = ProcessConfig::new(dir).unwrap();
         config.program = PathBuf::from(env!("CARGO_BIN_EXE_towline"));
         config.node_interval = Duration::from_millis(20);
@@ -90,7 +104,7 @@ impl Hub {
         let backend = tokio::time::timeout(PATIENCE, opening).await.unwrap();
         let (ours, theirs) = memory::pair(limits::MAX_MESSAGE);
         let shutdown = CancellationToken::new();
-        let plugin = Plugin::new(PluginConfig::new("ws://127.0.0.1:1/ws", "p1"), backend);
+        let plugin = Plugin::new(link, backend);
         let running = plugin.run_with(Once(Mutex::new(Some(theirs))), shutdown.clone());
         let plugin = tokio::spawn(async move { running.await.unwrap() });
         let accepted = accept(ours).await.unwrap();
@@ -101,6 +115,7 @@ impl Hub {
         let link = accepted.welcome(
             Welcome {
                 features,
+                applied: Some(applied),
                 ..Welcome::default()
             },
             Arc::new(Listener(tell, tell_node)),
@@ -111,6 +126,7 @@ impl Hub {
             seen: Vec::new(),
             node,
             nodes,
+            told: applied,
             plugin: Some(plugin),
             shutdown,
         }
@@ -120,6 +136,20 @@ impl Hub {
     pub(crate) async fn stop(mut self) {
         self.shutdown.cancel();
         self.plugin.take().unwrap().await.unwrap();
+    }
+
+    /// Ends the plugin, which tells what it still has to tell, and gives what was not heard yet.
+    pub(crate) async fn finish(mut self) -> Vec<PodEvent> {
+        self.shutdown.cancel();
+        self.plugin.take().unwrap().await.unwrap();
+        self.link.ended().await;
+        std::iter::from_fn(|| self.events.try_recv().ok()).collect()
+    }
+
+    /// Acknowledges all that was told, and waits until the plugin has taken that in.
+    pub(crate) async fn ack(&self) {
+        self.link.send_ack(self.told);
+        self.state().await;
     }
 
     async fn call(&self, op: Op) -> Result<response::Result, Status> {
@@ -171,6 +201,10 @@ impl Hub {
         let waiting = async {
             loop {
                 let event = self.events.recv().await.unwrap();
+                self.told = EventAck {
+                    epoch: event.epoch,
+                    seq: event.seq,
+                };
                 let (word, state) = (event.r#type(), event.state.unwrap());
                 self.seen.push((word, state.clone()));
                 if fits(word, &state) {

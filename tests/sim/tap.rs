@@ -13,7 +13,7 @@ use towline::{
     wire::{EventAck, Frame, PodEvent, decode_packet, frame::Body},
 };
 
-use super::trace::violated;
+use super::trace::{note, violated};
 
 /// What was ever said between one plugin and its hubs. Clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -57,6 +57,15 @@ impl Ledger {
             .hash(&mut hasher);
         let hash = hasher.finish();
         let (epoch, seq) = (event.epoch, event.seq);
+        note(|| {
+            let state = event.state.clone().unwrap_or_default();
+            let id = state
+                .containers
+                .first()
+                .map(|container| container.container_id.as_str());
+            let pod = state.pod.as_ref().map(|pod| pod.name.as_str());
+            format!("{plugin} sends event {seq}: {pod:?} {id:?}")
+        });
         let first = *self.0.lock().unwrap().events.entry((epoch, seq)).or_insert(hash);
         if first != hash {
             violated(

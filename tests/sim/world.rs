@@ -35,6 +35,9 @@ const MAX_PODS: u64 = 5;
 /// After the last fault: the longest backoff, the longest hold and a poll.
 const HEAL: Duration = Duration::from_secs(900);
 
+/// How long the hub's store waits at most before it tries again.
+const STORE_RETRY: Duration = Duration::from_secs(16);
+
 /// What a schedule gave.
 #[derive(Debug)]
 pub(crate) struct Outcome {
@@ -190,8 +193,8 @@ pub(crate) struct World {
     net: Net,
     hub: RefCell<Option<HubProcess>>,
     file: Option<MemoryFile>,
-    /// The hub's disk fails.
-    unwritable: Cell<bool>,
+    /// The hub's disk fails, and its store has not tried again, until then.
+    unwritable: Cell<Option<Instant>>,
     plugins: Vec<PluginProcess>,
     wishes: Vec<Rc<Wish>>,
     over: Cell<bool>,
@@ -240,7 +243,7 @@ impl World {
             net: Net::default(),
             hub: RefCell::new(None),
             file,
-            unwritable: Cell::new(false),
+            unwritable: Cell::new(None),
             plugins,
             wishes,
             over: Cell::new(false),
@@ -265,6 +268,11 @@ impl World {
         note(|| "the faults are over".into());
         self.heal();
         self.sleep(HEAL).await;
+        // A cut that waited for so many messages may have come just now.
+        let all_up = async |hub: Arc<Hub>| hub.plugins().iter().all(|plugin| plugin.connected);
+        if self.http(all_up).await != Some(true) {
+            self.sleep(Duration::from_secs(60)).await;
+        }
         self.check().await;
         self.over.set(true);
         if let Some(process) = self.hub.borrow_mut().take() {
@@ -304,7 +312,7 @@ impl World {
         if let Some(file) = &self.file {
             file.crash(seed);
         }
-        if self.unwritable.get() {
+        if self.unwritable.get().is_some_and(|until| until > Instant::now()) {
             // What it has shown since could not be kept.
             self.wishes.iter().for_each(|wish| wish.seen.set(0));
         }
@@ -498,10 +506,10 @@ impl World {
                 let Some(file) = self.file.clone() else { return };
                 note(|| format!("the hub's disk fails for {pause:?}"));
                 file.fail(Some("no space left"));
-                self.unwritable.set(true);
+                self.unwritable
+                    .set(Some(Instant::now() + pause / 2 + STORE_RETRY));
                 self.sleep(pause / 2).await;
                 file.fail(None);
-                self.unwritable.set(false);
             }
             _ => {
                 note(|| format!("{} has no network for {:?}", process.name, 2 * pause));

@@ -105,9 +105,6 @@ fn terminated(exit: &Exit) -> ContainerTerminated {
 
 /// The word for what changed between two states; none when nothing did.
 pub(crate) fn event(before: Option<&PodState>, after: &PodState, machine: &Machine) -> Option<PodEventType> {
-    let Some(before) = before else {
-        return Some(PodEventType::Created);
-    };
     let all = |state: &PodState| -> Vec<ContainerState> {
         state
             .init_containers
@@ -116,8 +113,8 @@ pub(crate) fn event(before: Option<&PodState>, after: &PodState, machine: &Machi
             .cloned()
             .collect()
     };
-    let (before, after) = (all(before), all(after));
-    if before == after {
+    let (before, after) = (before.map(all), all(after));
+    if before.as_ref() == Some(&after) {
         return None;
     }
     if machine.is_over() {
@@ -128,6 +125,14 @@ pub(crate) fn event(before: Option<&PodState>, after: &PodState, machine: &Machi
         });
     }
     let is_running = |state: &ContainerState| matches!(state.state, Some(State::Running(_)));
+    // The first that this process tells of it: it may have been taken up as it runs.
+    let Some(before) = before else {
+        return Some(if after.iter().any(is_running) {
+            PodEventType::Started
+        } else {
+            PodEventType::Created
+        });
+    };
     let begun = || {
         before
             .iter()
@@ -234,5 +239,7 @@ mod tests {
         machine.actions(now);
         let (word, main, _) = tell(&machine);
         assert_eq!((word, main.as_str()), (Some(PodEventType::Finished), "Completed"));
+        // As a plugin tells it that was started anew and finds it so.
+        assert_eq!(event(None, &state, &machine), Some(PodEventType::Finished));
     }
 }

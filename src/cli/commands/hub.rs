@@ -31,6 +31,11 @@ pub(super) async fn run(args: HubArgs) -> anyhow::Result<Exit> {
     if settings.insecure.value && settings.token_file.value.is_none() {
         eprintln!("towline hub: warning: everyone who reaches these addresses may use it (--insecure)");
     }
+    if settings.state_dir.value.is_none() {
+        eprintln!(
+            "towline hub: no --state-dir: a restart forgets pods, creates that wait and deletes kept for absent plugins"
+        );
+    }
     stop.cancelled().await;
     eprintln!("towline hub: stopping (a second signal ends it at once)");
     hub.stop(limits::DRAIN_GRACE).await;

@@ -35,6 +35,7 @@ pub(crate) struct HubSection {
     pub(crate) create_hold: Option<Span>,
     pub(crate) ping_grace: Option<Span>,
     pub(crate) log_hold: Option<Span>,
+    pub(crate) anti_entropy: Option<Span>,
     pub(crate) delete_when_offline: Option<WhenOffline>,
     pub(crate) compression: Option<Switch>,
 }

@@ -39,6 +39,7 @@ pub(crate) struct HubSettings {
     create_hold: Setting<Duration>,
     ping_grace: Setting<Duration>,
     log_hold: Setting<Duration>,
+    anti_entropy: Setting<Duration>,
     delete_when_offline: Setting<WhenOffline>,
     compression: Setting<Switch>,
 }
@@ -132,6 +133,7 @@ impl HubSettings {
             create_hold: span(file.create_hold, limits::CREATE_HOLD),
             ping_grace: span(file.ping_grace, limits::PING_GRACE),
             log_hold: span(file.log_hold, limits::LOG_HOLD),
+            anti_entropy: span(file.anti_entropy, limits::ANTI_ENTROPY),
             delete_when_offline: sources.file_only(file.delete_when_offline, WhenOffline::Durable),
             compression: sources.file_only(file.compression, Switch::On),
         };
@@ -218,7 +220,7 @@ impl HubSettings {
                 WhenOffline::Durable => DeleteWhenOffline::Durable,
                 WhenOffline::Refuse => DeleteWhenOffline::Refuse,
             },
-            anti_entropy: limits::ANTI_ENTROPY,
+            anti_entropy: self.anti_entropy.value,
             compression: self.compression.value == Switch::On,
             state_dir: match self.state_dir.value.clone() {
                 None => StateDir::None,
@@ -285,6 +287,7 @@ impl HubSettings {
             span("hub.create_hold", &self.create_hold),
             span("hub.ping_grace", &self.ping_grace),
             span("hub.log_hold", &self.log_hold),
+            span("hub.anti_entropy", &self.anti_entropy),
             Row {
                 key: "hub.delete_when_offline",
                 value: offline.to_owned(),

@@ -30,6 +30,8 @@ pub(crate) struct Entry {
     pub(crate) lost: Option<String>,
     /// The latest state; none before the first one, or after updateCache.
     pub(crate) state: Option<PodState>,
+    /// updateCache dropped its state, and no other was told since.
+    pub(crate) dropped: bool,
     pub(crate) created_at: SystemTime,
     pub(crate) observed_at: Option<SystemTime>,
     /// Names and images of the spec at create, so that a lost pod without any state can be reported.
@@ -77,6 +79,7 @@ impl Entry {
             deleting: row.deleting,
             delete_asked: row.delete_asked,
             lost: row.lost,
+            dropped: row.state.is_none() && row.observed_at.is_some(),
             state: row.state,
             created_at: row.created_at.unwrap_or_else(SystemTime::now),
             observed_at: row.observed_at,

@@ -83,6 +83,7 @@ impl PodTable {
             delete_asked: None,
             lost: None,
             state: None,
+            dropped: false,
             created_at: SystemTime::now(),
             observed_at: None,
             names,
@@ -275,7 +276,7 @@ impl PodTable {
         };
         if !entry.terminal {
             entry.state = None;
-            entry.seq = 0;
+            entry.dropped = true;
             self.touched.insert(uid.to_owned());
         }
         true
@@ -353,6 +354,7 @@ impl PodTable {
         entry.terminal = is;
         entry.terminal_at = is.then(|| entry.terminal_at.unwrap_or_else(SystemTime::now));
         entry.state = Some(state);
+        entry.dropped = false;
         self.touched.insert(uid.to_owned());
         let plugin = entry.plugin.clone();
         if is && !was {

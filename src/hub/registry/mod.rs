@@ -103,6 +103,7 @@ impl Registry {
             route: None,
             calls: Arc::new(Semaphore::new(taken)),
             creates: Arc::new(Semaphore::new((taken - taken / 4).max(1))),
+            read_now: Arc::default(),
         };
         // A plugin that says nothing of its node is ready by being there.
         let node = register.node_status.clone().unwrap_or(NodeStatus {
@@ -195,6 +196,7 @@ impl Registry {
             unanswered: Arc::default(),
             calls: session.calls.clone(),
             creates: session.creates.clone(),
+            read_now: session.read_now.clone(),
         };
         session.route = Some(route.clone());
         Some(route)
@@ -278,6 +280,17 @@ impl Registry {
         let mut state = lock(&self.state);
         state.session(name, number)?;
         state.plugins.get(name).map(|plugin| plugin.applied)
+    }
+
+    /// Has the states that were dropped read, if the plugin is connected. As often as it is asked: one read takes them all.
+    pub(crate) fn read_now(&self, name: &str) {
+        if let Some(session) = lock(&self.state)
+            .plugins
+            .get(name)
+            .and_then(|plugin| plugin.session.as_ref())
+        {
+            session.read_now.notify_one();
+        }
     }
 
     /// Reads one plugin.

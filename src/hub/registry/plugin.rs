@@ -12,7 +12,7 @@ use super::{
     session::{Phase, Session},
 };
 use crate::{
-    hub::store::PluginRow,
+    hub::store::{MarkRow, PluginRow},
     limits,
     wire::{NodeStatus, Register},
 };
@@ -57,10 +57,17 @@ impl Plugin {
             labels: self.register.labels.clone().into_iter().collect(),
             jobs_epoch: self.register.jobs_epoch,
             last_seen: Some(self.last_seen),
+            node: self.node.clone(),
+            mark: self.mark_row(),
+        }
+    }
+
+    /// What was applied of its outbox, as the store keeps it.
+    pub(crate) fn mark_row(&self) -> MarkRow {
+        MarkRow {
             epoch: self.applied.epoch,
             seq: self.applied.seq,
             synced: self.synced,
-            node: self.node.clone(),
         }
     }
 
@@ -85,10 +92,10 @@ impl Plugin {
             reconnects: 0,
             lost_reason: "it has not come back since the hub was started".to_owned(),
             applied: Mark {
-                epoch: row.epoch,
-                seq: row.seq,
+                epoch: row.mark.epoch,
+                seq: row.mark.seq,
             },
-            synced: row.synced,
+            synced: row.mark.synced,
             session: None,
             takeovers: VecDeque::new(),
         }

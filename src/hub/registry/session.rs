@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{connection::Connection, hub::call::Unanswered};
 
@@ -41,6 +41,8 @@ pub(crate) struct Route {
     pub(crate) calls: Arc<Semaphore>,
     /// Creates may not take all of them: deletes and status reads must get through.
     pub(crate) creates: Arc<Semaphore>,
+    /// States were dropped and are to be read again now.
+    pub(crate) read_now: Arc<Notify>,
 }
 
 /// A session as the registry keeps it.
@@ -51,4 +53,5 @@ pub(super) struct Session {
     pub(super) route: Option<Route>,
     pub(super) calls: Arc<Semaphore>,
     pub(super) creates: Arc<Semaphore>,
+    pub(super) read_now: Arc<Notify>,
 }

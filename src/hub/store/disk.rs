@@ -8,71 +8,18 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError};
 
-use super::{MemoryFile, StoreError, queue::Batch};
+use super::{
+    MemoryFile, Meter, StoreError,
+    compact::{self, When},
+    key::{ALL, Key},
+    migrate::{self, Found, VERSION},
+    queue::Batch,
+};
 
-/// Version of the rows and tables.
-const VERSION: u64 = 1;
 /// Pages that redb keeps in memory: reads happen at the start only.
 const CACHE: usize = 8 << 20;
-
-type Rows = TableDefinition<'static, &'static str, &'static [u8]>;
-
-const META: TableDefinition<'static, &'static str, u64> = TableDefinition::new("meta");
-const PODS: Rows = TableDefinition::new("pods");
-const PLUGINS: Rows = TableDefinition::new("plugins");
-const CREATES: Rows = TableDefinition::new("creates");
-const DELETES: Rows = TableDefinition::new("deletes");
-const TOMBSTONES: Rows = TableDefinition::new("tombstones");
-const ALL: [Rows; 5] = [PODS, PLUGINS, CREATES, DELETES, TOMBSTONES];
-
-/// Which row.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Key {
-    Pod(String),
-    Plugin(String),
-    Create(String),
-    Delete { plugin: String, uid: String },
-    Tombstone(String),
-}
-
-impl Key {
-    fn table(&self) -> Rows {
-        match self {
-            Self::Pod(_) => PODS,
-            Self::Plugin(_) => PLUGINS,
-            Self::Create(_) => CREATES,
-            Self::Delete { .. } => DELETES,
-            Self::Tombstone(_) => TOMBSTONES,
-        }
-    }
-
-    fn text(&self) -> std::borrow::Cow<'_, str> {
-        match self {
-            Self::Pod(key) | Self::Plugin(key) | Self::Create(key) | Self::Tombstone(key) => key.into(),
-            // A plugin's name holds no slash.
-            Self::Delete { plugin, uid } => format!("{plugin}/{uid}").into(),
-        }
-    }
-
-    fn read(table: usize, text: &str) -> Option<Self> {
-        let key = text.to_owned();
-        Some(match table {
-            0 => Self::Pod(key),
-            1 => Self::Plugin(key),
-            2 => Self::Create(key),
-            3 => {
-                let (plugin, uid) = text.split_once('/')?;
-                Self::Delete {
-                    plugin: plugin.to_owned(),
-                    uid: uid.to_owned(),
-                }
-            }
-            _ => Self::Tombstone(key),
-        })
-    }
-}
 
 /// Where the database is.
 #[derive(Debug, Clone)]
@@ -87,6 +34,7 @@ pub(super) enum Place {
 pub(super) struct Disk {
     place: Place,
     database: Option<Database>,
+    meter: Meter,
 }
 
 /// Why a database cannot be used.
@@ -102,13 +50,18 @@ type RowList = Vec<(Key, Vec<u8>)>;
 impl Disk {
     /// Opens or makes the database and reads every row. One that cannot be read is moved aside; where to is the third
     /// part.
-    pub(super) fn open(place: Place) -> Result<(Self, RowList, Option<PathBuf>), StoreError> {
+    pub(super) fn open(place: Place, meter: Meter) -> Result<(Self, RowList, Option<PathBuf>), StoreError> {
         let path = place.path();
-        let refused = match open(&place) {
-            Ok((database, rows)) => {
-                let database = Some(database);
-                return Ok((Self { place, database }, rows, None));
+        let opened = |place: Place, database| {
+            meter.size(place.size());
+            Self {
+                place,
+                database: Some(database),
+                meter: meter.clone(),
             }
+        };
+        let refused = match open(&place, &meter) {
+            Ok((database, rows)) => return Ok((opened(place, database), rows, None)),
             Err(refused) => refused,
         };
         let problem = match refused {
@@ -131,11 +84,8 @@ impl Disk {
             file = %path.display(), moved_to = %aside.display(), %problem,
             "the hub's state is damaged and was moved aside: pods and states come from the plugins again, creates and deletes in hand are lost"
         );
-        match open(&place) {
-            Ok((database, rows)) => {
-                let database = Some(database);
-                Ok((Self { place, database }, rows, Some(aside)))
-            }
+        match open(&place, &meter) {
+            Ok((database, rows)) => Ok((opened(place, database), rows, Some(aside))),
             Err(Refused::Io(source)) => Err(StoreError::Io { file: path, source }),
             Err(_) => Err(StoreError::Io {
                 file: path,
@@ -152,8 +102,8 @@ impl Disk {
     /// Writes a batch in one transaction; it is on the disk when this returns.
     pub(super) fn commit(&mut self, batch: &Batch) -> Result<(), String> {
         if self.database.is_none() {
-            self.database = match open(&self.place) {
-                Ok((database, _)) => Some(database),
+            self.database = match guarded(|| create(&self.place)) {
+                Ok(database) => Some(database),
                 Err(Refused::InUse) => return Err("another process has opened it".to_owned()),
                 Err(Refused::Version(found)) => return Err(format!("it has version {found} now")),
                 Err(Refused::Damaged(problem)) => return Err(problem),
@@ -165,6 +115,7 @@ impl Disk {
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| write(database, batch)))
             .unwrap_or_else(|_| Err(redb::Error::Corrupted("a write panicked".to_owned())));
+        self.meter.size(self.place.size());
         outcome.map_err(|error| {
             // After an error of the file nothing in memory can be trusted (a second fsync would lie).
             self.database = None;
@@ -173,7 +124,34 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Whether [`Disk::compact`] may have something to do.
+    pub(super) fn is_large(&self) -> bool {
+        self.database.is_some() && self.place.size() >= compact::RUNNING.least
+    }
+
+    /// Makes the file smaller if that is worth it now.
+    pub(super) fn compact(&mut self) {
+        let Some(database) = &mut self.database else {
+            return;
+        };
+        if let Err(problem) = shrink(database, &self.place, compact::RUNNING, &self.meter) {
+            tracing::warn!(%problem, "the hub's state file could not be made smaller");
+            // As after a failed write.
+            self.database = None;
+        }
+    }
+}
+
 impl Place {
+    /// Bytes of the file.
+    fn size(&self) -> u64 {
+        match self {
+            Self::File(path) => fs::metadata(path).map_or(0, |file| file.len()),
+            Self::Memory(file, _) => file.len(),
+        }
+    }
+
     fn path(&self) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),
@@ -211,73 +189,78 @@ pub(super) fn private_dir(dir: &Path) -> Result<(), StoreError> {
         })
 }
 
-fn open(place: &Place) -> Result<(Database, RowList), Refused> {
-    // redb checks much by assertion in debug builds; a damaged file must not end the hub.
-    catch_unwind(AssertUnwindSafe(|| {
-        let mut builder = Database::builder();
-        builder.set_cache_size(CACHE);
-        let database = match place {
-            Place::File(path) => {
-                // redb would make it readable for all.
-                fs::OpenOptions::new()
-                    .create(true)
-                    .append(true)
-                    .mode(0o600)
-                    .open(path)
-                    .map_err(Refused::Io)?;
-                builder.create(path)
-            }
-            Place::Memory(file, life) => {
-                file.check()?;
-                builder.create_with_backend(file.handle(*life))
-            }
-        };
-        let database = database.map_err(refused)?;
-        prepare(&database)?;
-        let rows = read(&database).map_err(|error| Refused::Damaged(error.to_string()))?;
+/// Opens the database and reads every row.
+fn open(place: &Place, meter: &Meter) -> Result<(Database, RowList), Refused> {
+    guarded(|| {
+        let mut database = create(place)?;
+        if let Err(problem) = shrink(&mut database, place, compact::AT_OPEN, meter) {
+            // A full disk, perhaps; it serves as large as it is.
+            tracing::warn!(%problem, "the hub's state file could not be made smaller");
+            drop(database);
+            database = create(place)?;
+        }
+        let rows = read(&database).map_err(failed)?;
         Ok((database, rows))
-    }))
-    .unwrap_or_else(|_| Err(Refused::Damaged("reading it panicked".to_owned())))
+    })
 }
 
-/// Checks the version, or makes the tables of a new database.
-fn prepare(database: &Database) -> Result<(), Refused> {
-    let damaged = |error: redb::Error| match error {
-        redb::Error::Io(error) => Refused::Io(error),
-        error => Refused::Damaged(error.to_string()),
-    };
-    let found = (|| {
-        let transaction = database.begin_read()?;
-        match transaction.open_table(META) {
-            Ok(meta) => Ok(meta.get("version")?.map(|version| version.value())),
-            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(redb::Error::from(error)),
+/// Opens the database, or makes it, with the tables of this version.
+fn create(place: &Place) -> Result<Database, Refused> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE);
+    let database = match place {
+        Place::File(path) => {
+            // redb would make it readable for all.
+            fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .mode(0o600)
+                .open(path)
+                .map_err(Refused::Io)?;
+            builder.create(path)
         }
-    })();
-    match found.map_err(damaged)? {
-        Some(VERSION) => Ok(()),
-        // There is no older version yet; the first one is migrated here.
-        Some(other) => Err(Refused::Version(other)),
-        None => (|| {
-            let transaction = database.begin_write()?;
-            for table in ALL {
-                transaction.open_table(table)?;
-            }
-            transaction.open_table(META)?.insert("version", VERSION)?;
-            transaction.commit()?;
+        Place::Memory(file, life) => {
+            file.check()?;
+            builder.create_with_backend(file.handle(*life))
+        }
+    };
+    let database = database.map_err(refused)?;
+    match migrate::prepare(&database).map_err(failed)? {
+        Found::Ready => Ok(database),
+        Found::Unknown(version) => Err(Refused::Version(version)),
+    }
+}
+
+/// redb checks much by assertion in debug builds; a damaged file must not end the hub.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Refused>) -> Result<T, Refused> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Refused::Damaged("reading it panicked".to_owned())))
+}
+
+fn shrink(database: &mut Database, place: &Place, when: When, meter: &Meter) -> Result<(), String> {
+    let before = place.size();
+    let done = catch_unwind(AssertUnwindSafe(|| compact::compact(database, before, when)));
+    match done {
+        Ok(Ok(false)) => Ok(()),
+        Ok(Ok(true)) => {
+            let after = place.size();
+            meter.compacted();
+            meter.size(after);
+            tracing::info!(before, after, "the hub's state file was made smaller");
             Ok(())
-        })()
-        .map_err(damaged),
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("it panicked".to_owned()),
     }
 }
 
 fn read(database: &Database) -> Result<RowList, redb::Error> {
     let transaction = database.begin_read()?;
     let mut rows = Vec::new();
-    for (index, definition) in ALL.into_iter().enumerate() {
-        for row in transaction.open_table(definition)?.iter()? {
+    for (table, key_of) in ALL {
+        for row in transaction.open_table(table)?.iter()? {
             let (key, value) = row?;
-            if let Some(key) = Key::read(index, key.value()) {
+            if let Some(key) = key_of(key.value()) {
                 rows.push((key, value.value().to_vec()));
             }
         }
@@ -293,9 +276,7 @@ fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
         while let Some((first, _)) = rows.peek() {
             let definition = first.table();
             let mut table = transaction.open_table(definition)?;
-            while let Some((key, value)) = rows.next_if(|(key, _)| {
-                redb::TableHandle::name(&key.table()) == redb::TableHandle::name(&definition)
-            }) {
+            while let Some((key, value)) = rows.next_if(|(key, _)| key.is_in(&definition)) {
                 match value {
                     Some(value) => drop(table.insert(key.text().as_ref(), value.as_slice())?),
                     None => drop(table.remove(key.text().as_ref())?),
@@ -305,6 +286,13 @@ fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
     }
     transaction.commit()?;
     Ok(())
+}
+
+fn failed(error: redb::Error) -> Refused {
+    match error {
+        redb::Error::Io(error) => Refused::Io(error),
+        error => Refused::Damaged(error.to_string()),
+    }
 }
 
 fn refused(error: DatabaseError) -> Refused {
@@ -327,17 +315,4 @@ impl From<super::memory::Broken> for Refused {
     fn from(broken: super::memory::Broken) -> Self {
         Self::Io(io::Error::other(broken))
     }
-}
-
-/// Makes a database of another version.
-#[cfg(test)]
-pub(super) fn set_version(path: &Path, version: u64) {
-    let made = (|| {
-        let database = Database::create(path)?;
-        let transaction = database.begin_write()?;
-        transaction.open_table(META)?.insert("version", version)?;
-        transaction.commit()?;
-        Ok::<_, redb::Error>(())
-    })();
-    made.expect("a database of a test");
 }

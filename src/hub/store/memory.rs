@@ -36,7 +36,12 @@ struct State {
     /// Pages written since the last sync, and whether the length changed.
     dirty: BTreeSet<usize>,
     fail: Option<String>,
+    /// From the how-many-th write or sync on it fails, counted down.
+    #[cfg(test)]
+    fail_after: Option<u64>,
     syncs: u64,
+    /// Bytes of all writes.
+    written: u64,
     /// A handle of before a crash must not write any more.
     life: u64,
 }
@@ -83,9 +88,20 @@ impl MemoryFile {
         self.lock().fail = why.map(str::to_owned);
     }
 
+    /// So many more writes and syncs work, and none after them; none: as before.
+    #[cfg(test)]
+    pub(super) fn fail_after(&self, steps: Option<u64>) {
+        self.lock().fail_after = steps;
+    }
+
     /// How often it was synced.
     pub fn syncs(&self) -> u64 {
         self.lock().syncs
+    }
+
+    /// How many bytes were written to it, also over others.
+    pub fn written(&self) -> u64 {
+        self.lock().written
     }
 
     /// A copy of what it holds.
@@ -99,6 +115,10 @@ impl MemoryFile {
         state.synced = bytes.to_vec();
         state.present = bytes.to_vec();
         state.dirty.clear();
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.lock().present.len() as u64
     }
 
     pub(super) fn clear(&self) {
@@ -132,6 +152,17 @@ impl MemoryFile {
 }
 
 impl State {
+    /// A write or sync is to be made.
+    fn step(&mut self) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(steps) = &mut self.fail_after {
+            *steps = steps
+                .checked_sub(1)
+                .ok_or_else(|| io::Error::other("as asked for"))?;
+        }
+        self.works().map_err(io::Error::other)
+    }
+
     fn works(&self) -> Result<(), Broken> {
         self.fail.clone().map_or(Ok(()), |why| Err(Broken(why)))
     }
@@ -172,7 +203,7 @@ impl redb::StorageBackend for Handle {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.state()?;
-        state.works().map_err(io::Error::other)?;
+        state.step()?;
         let len = usize::try_from(len).map_err(io::Error::other)?;
         let before = state.present.len();
         state.present.resize(len, 0);
@@ -185,7 +216,7 @@ impl redb::StorageBackend for Handle {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state()?;
-        state.works().map_err(io::Error::other)?;
+        state.step()?;
         let State {
             synced,
             present,
@@ -206,13 +237,14 @@ impl redb::StorageBackend for Handle {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut state = self.state()?;
-        state.works().map_err(io::Error::other)?;
+        state.step()?;
         let from = usize::try_from(offset).map_err(io::Error::other)?;
         let to = from.checked_add(data.len()).ok_or(io::ErrorKind::InvalidInput)?;
         let Some(bytes) = state.present.get_mut(from..to) else {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
         bytes.copy_from_slice(data);
+        state.written += data.len() as u64;
         for page in from / PAGE..to.div_ceil(PAGE) {
             state.dirty.insert(page);
         }

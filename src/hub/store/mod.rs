@@ -12,24 +12,34 @@
 //! Everything that is queued when a transaction begins goes into it, so the cost of an fsync is shared by all who wait
 //! for it. Without a state directory the store keeps nothing and everything counts as committed.
 
+mod compact;
+#[cfg(test)]
+mod compact_tests;
 mod disk;
+mod key;
 mod memory;
+mod meter;
+mod migrate;
 mod queue;
 mod row;
 mod seal;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod upgrade_tests;
 
 use std::{path::PathBuf, sync::Arc};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use memory::MemoryFile;
+pub(crate) use meter::Meter;
 pub(crate) use queue::Unkept;
-pub(crate) use row::{CreateRow, DeleteRow, PluginRow, PodRow};
+pub(crate) use row::{CreateRow, DeleteRow, MarkRow, PluginRow, PodRow};
 
 use self::{
-    disk::{Disk, Key, Place},
+    disk::{Disk, Place},
+    key::Key,
     queue::Queue,
     seal::Seal,
 };
@@ -58,16 +68,16 @@ pub enum StoreError {
     /// Another process has it open.
     #[error("{0} is in use by another hub; give each hub a state directory of its own")]
     InUse(PathBuf),
-    /// Written by a later version.
+    /// Written by a version that this one does not know.
     #[error(
-        "{file} has version {found}; this towline reads version {known}: use the version that wrote it, or another state directory"
+        "{file} has version {found}; this towline reads versions 1 to {known}: use the towline that wrote it, or another state directory"
     )]
     Version {
         /// The file.
         file: PathBuf,
         /// Its version.
         found: u64,
-        /// The version that this build reads.
+        /// The latest version that this build reads; it writes no other.
         known: u64,
     },
     /// The key file cannot be used.
@@ -116,9 +126,9 @@ pub(crate) struct Store {
 
 impl Store {
     /// A store that keeps nothing.
-    pub(crate) fn none() -> Self {
+    pub(crate) fn none(meter: Meter) -> Self {
         Self {
-            queue: Queue::new(),
+            queue: Queue::new(meter),
             seal: None,
             buried: 0.into(),
             _end: None,
@@ -131,9 +141,9 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub(crate) fn open(place: &StateDir) -> Result<(Self, Recovered), StoreError> {
+    pub(crate) fn open(place: &StateDir, meter: Meter) -> Result<(Self, Recovered), StoreError> {
         let (place, seal) = match place {
-            StateDir::None => return Ok((Self::none(), Recovered::default())),
+            StateDir::None => return Ok((Self::none(meter), Recovered::default())),
             StateDir::Path { dir, key_file } => {
                 disk::private_dir(dir)?;
                 (
@@ -143,9 +153,9 @@ impl Store {
             }
             StateDir::Memory(file) => (Place::Memory(file.clone(), file.life()), Seal::of(file.key())),
         };
-        let (disk, rows, damaged) = Disk::open(place)?;
+        let (disk, rows, damaged) = Disk::open(place, meter.clone())?;
         let (recovered, buried) = row::read_all(rows, &seal, damaged);
-        let queue = Queue::new();
+        let queue = Queue::new(meter);
         let end = CancellationToken::new();
         let _writer = tokio::spawn(queue::write(queue.clone(), disk, end.clone()));
         let store = Self {
@@ -174,14 +184,21 @@ impl Store {
         self.put(|_| (Key::Pod(uid.to_owned()), None));
     }
 
-    /// Keeps the latest of a plugin.
+    /// Keeps the latest of a plugin, with its mark.
     pub(crate) fn put_plugin(&self, row: &PluginRow) {
         self.put(|_| (Key::Plugin(row.name.clone()), Some(row.to_bytes())));
+        self.put_mark(&row.name, row.mark);
+    }
+
+    /// Keeps what was applied of a plugin's outbox.
+    pub(crate) fn put_mark(&self, plugin: &str, mark: MarkRow) {
+        self.put(|_| (Key::Mark(plugin.to_owned()), Some(mark.to_bytes())));
     }
 
     /// Forgets a plugin.
     pub(crate) fn drop_plugin(&self, name: &str) {
         self.put(|_| (Key::Plugin(name.to_owned()), None));
+        self.put(|_| (Key::Mark(name.to_owned()), None));
     }
 
     /// Keeps a create until [`Store::drop_create`]; its payload is sealed.

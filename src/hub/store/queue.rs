@@ -6,15 +6,21 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::disk::{Disk, Key};
+use super::{Meter, compact, disk::Disk, key::Key};
 use crate::{connection::told::Told, limits};
 
 /// Between tries after a failed write.
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(15);
+
+/// Why nothing is written any more.
+const ENDED: &str = "the thread that writes it has ended; restart the hub";
 
 /// Rows by key: what to write, or none for a row that goes.
 pub(super) type Batch = BTreeMap<Key, Option<Vec<u8>>>;
@@ -30,6 +36,7 @@ pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     added: Notify,
     progress: Told<Progress>,
+    meter: Meter,
 }
 
 #[derive(Debug, Default)]
@@ -48,11 +55,12 @@ struct Progress {
 }
 
 impl Queue {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(meter: Meter) -> Arc<Self> {
         Arc::new(Self {
             waiting: Mutex::default(),
             added: Notify::new(),
             progress: Told::default(),
+            meter,
         })
     }
 
@@ -60,6 +68,7 @@ impl Queue {
         let mut waiting = self.lock();
         waiting.batch.insert(key, value);
         waiting.puts += 1;
+        self.meter.queued(waiting.batch.len());
         drop(waiting);
         self.added.notify_one();
     }
@@ -88,6 +97,7 @@ impl Queue {
 
     fn take(&self) -> (Batch, u64) {
         let mut waiting = self.lock();
+        self.meter.queued(0);
         (std::mem::take(&mut waiting.batch), waiting.puts)
     }
 
@@ -97,6 +107,12 @@ impl Queue {
         for (key, value) in batch {
             waiting.batch.entry(key).or_insert(value);
         }
+        self.meter.queued(waiting.batch.len());
+    }
+
+    fn fail(&self, tried: u64, why: String) {
+        self.progress
+            .change(|progress| progress.failed = Some((tried, why)));
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -108,26 +124,42 @@ impl Queue {
 /// Writes what is put until `end`, then what is left, once.
 pub(super) async fn write(queue: Arc<Queue>, mut disk: Disk, end: CancellationToken) {
     let mut delay = RETRY_MIN;
+    let mut look_at = Instant::now();
     loop {
         let (batch, puts) = queue.take();
         if batch.is_empty() {
             if end.is_cancelled() {
                 return;
             }
+            let large = disk.is_large();
             tokio::select! {
                 biased;
                 () = queue.added.notified() => {}
                 () = end.cancelled() => {}
+                // Nobody waits for a write now.
+                () = sleep_until(look_at), if large => {
+                    look_at = Instant::now() + compact::LOOK;
+                    let (returned, ()) = on_disk(disk, Disk::compact).await;
+                    let Some(returned) = returned else {
+                        queue.fail(u64::MAX, ENDED.to_owned());
+                        return;
+                    };
+                    disk = returned;
+                }
             }
             continue;
         }
-        let (returned, batch, outcome) = commit(disk, batch).await;
-        let Some(returned) = returned else {
-            queue
-                .progress
-                .change(|progress| progress.failed = Some((u64::MAX, text(outcome))));
+        let began = Instant::now();
+        let (returned, done) = on_disk(disk, move |disk| {
+            let outcome = disk.commit(&batch);
+            Some((batch, outcome))
+        })
+        .await;
+        let (Some(returned), Some((batch, outcome))) = (returned, done) else {
+            queue.fail(u64::MAX, ENDED.to_owned());
             return;
         };
+        queue.meter.committed(began.elapsed(), outcome.is_ok());
         disk = returned;
         match outcome {
             Ok(()) => {
@@ -140,9 +172,7 @@ pub(super) async fn write(queue: Arc<Queue>, mut disk: Disk, end: CancellationTo
             Err(why) => {
                 queue.give_back(batch);
                 tracing::error!(%why, "the hub's state cannot be written; trying again");
-                queue
-                    .progress
-                    .change(|progress| progress.failed = Some((puts, why)));
+                queue.fail(puts, why);
                 if end.is_cancelled() {
                     return;
                 }
@@ -157,23 +187,19 @@ pub(super) async fn write(queue: Arc<Queue>, mut disk: Disk, end: CancellationTo
     }
 }
 
-fn text(outcome: Result<(), String>) -> String {
-    outcome.err().unwrap_or_default()
-}
-
-/// One transaction. Files are written on a thread that may block; memory is written here, so that a simulation stays
-/// on one thread.
-async fn commit(mut disk: Disk, batch: Batch) -> (Option<Disk>, Batch, Result<(), String>) {
+/// Files are worked on by a thread that may block; memory is here, so that a simulation stays on one thread. The disk is
+/// lost when that thread is.
+async fn on_disk<R: Default + Send + 'static>(
+    mut disk: Disk,
+    work: impl FnOnce(&mut Disk) -> R + Send + 'static,
+) -> (Option<Disk>, R) {
     if !disk.blocks() {
-        let outcome = disk.commit(&batch);
-        return (Some(disk), batch, outcome);
+        let result = work(&mut disk);
+        return (Some(disk), result);
     }
     let work = tokio::task::spawn_blocking(move || {
-        let outcome = disk.commit(&batch);
-        (Some(disk), batch, outcome)
+        let result = work(&mut disk);
+        (Some(disk), result)
     });
-    match work.await {
-        Ok(done) => done,
-        Err(error) => (None, Batch::new(), Err(format!("the write was ended: {error}"))),
-    }
+    work.await.unwrap_or_default()
 }

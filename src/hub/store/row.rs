@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::SystemTime};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Recovered, disk::Key, seal::Seal};
+use super::{Recovered, key::Key, seal::Seal};
 use crate::wire::{NodeStatus, PodRef, PodState};
 
 /// A pod as the state table has it.
@@ -47,13 +47,20 @@ pub(crate) struct PluginRow {
     pub(crate) jobs_epoch: u64,
     #[serde(with = "since_epoch")]
     pub(crate) last_seen: Option<SystemTime>,
-    /// What was applied of its outbox.
+    #[serde(skip)]
+    pub(crate) node: NodeStatus,
+    /// A row of its own.
+    #[serde(skip)]
+    pub(crate) mark: MarkRow,
+}
+
+/// What was applied of a plugin's outbox: rewritten with every event, so in a small row of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct MarkRow {
     pub(crate) epoch: u64,
     pub(crate) seq: u64,
     /// All its pods were read since that outbox began.
     pub(crate) synced: bool,
-    #[serde(skip)]
-    pub(crate) node: NodeStatus,
 }
 
 /// A create in hand.
@@ -120,10 +127,35 @@ impl PluginRow {
         join(self, &self.node.to_bytes())
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (mut row, tail) = split::<Self>(bytes)?;
         row.node = NodeStatus::from_bytes(tail)?;
         Some(row)
+    }
+}
+
+impl MarkRow {
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(17);
+        bytes.extend_from_slice(&self.epoch.to_le_bytes());
+        bytes.extend_from_slice(&self.seq.to_le_bytes());
+        bytes.push(u8::from(self.synced));
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (epoch, rest) = bytes.split_first_chunk::<8>()?;
+        let (seq, rest) = rest.split_first_chunk::<8>()?;
+        let synced = match rest {
+            [0] => false,
+            [1] => true,
+            _ => return None,
+        };
+        Some(Self {
+            epoch: u64::from_le_bytes(*epoch),
+            seq: u64::from_le_bytes(*seq),
+            synced,
+        })
     }
 }
 
@@ -179,6 +211,7 @@ pub(super) fn read_all(rows: Vec<(Key, Vec<u8>)>, seal: &Seal, damaged: Option<P
         ..Recovered::default()
     };
     let mut tombstones = Vec::new();
+    let mut marks = BTreeMap::new();
     for (key, bytes) in rows {
         let read = match &key {
             Key::Pod(_) => PodRow::from_bytes(&bytes).map(|row| found.pods.push(row)),
@@ -188,10 +221,16 @@ pub(super) fn read_all(rows: Vec<(Key, Vec<u8>)>, seal: &Seal, damaged: Option<P
             Key::Tombstone(uid) => <[u8; 8]>::try_from(bytes.as_slice())
                 .ok()
                 .map(|order| tombstones.push((u64::from_be_bytes(order), uid.clone()))),
+            Key::Mark(name) => MarkRow::from_bytes(&bytes).map(|mark| {
+                marks.insert(name.clone(), mark);
+            }),
         };
         if read.is_none() {
             tracing::error!(row = ?key, "a row of the hub's state cannot be read and is left out; was the key file changed?");
         }
+    }
+    for plugin in &mut found.plugins {
+        plugin.mark = marks.get(&plugin.name).copied().unwrap_or_default();
     }
     tombstones.sort_unstable();
     let next = tombstones.last().map_or(0, |(order, _)| order + 1);
@@ -209,7 +248,7 @@ fn join(head: &impl Serialize, tail: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn split<T: DeserializeOwned>(bytes: &[u8]) -> Option<(T, &[u8])> {
+pub(super) fn split<T: DeserializeOwned>(bytes: &[u8]) -> Option<(T, &[u8])> {
     let (len, rest) = bytes.split_first_chunk::<4>()?;
     let (head, tail) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*len)).ok()?)?;
     Some((serde_json::from_slice(head).ok()?, tail))

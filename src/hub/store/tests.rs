@@ -15,7 +15,7 @@ use crate::wire::{ContainerState, NodeStatus, PodState};
 
 const CANARY: &str = "canary-5f2d1c";
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(super) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -23,7 +23,7 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-fn pod(uid: &str, seq: u64) -> PodRow {
+pub(super) fn pod(uid: &str, seq: u64) -> PodRow {
     PodRow {
         uid: uid.into(),
         namespace: "default".into(),
@@ -76,7 +76,11 @@ fn fill(store: &Store) {
     store.put_plugin(&PluginRow {
         name: "site".into(),
         labels: BTreeMap::from([("node".into(), "n1".into())]),
-        seq: 4,
+        mark: MarkRow {
+            epoch: 9,
+            seq: 4,
+            synced: true,
+        },
         node: NodeStatus::ready(1, "1Gi", 10),
         ..PluginRow::default()
     });
@@ -90,7 +94,7 @@ fn fill(store: &Store) {
 #[tokio::test]
 async fn everything_that_was_put_is_found_again_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, found) = Store::open(&path(dir.path())).unwrap();
+    let (store, found) = Store::open(&path(dir.path()), Meter::default()).unwrap();
     assert!(found.pods.is_empty() && found.damaged.is_none());
     fill(&store);
     store.put_create(&create("gone"));
@@ -99,12 +103,19 @@ async fn everything_that_was_put_is_found_again_as_it_was() {
     let written = store.close().await;
     written.unwrap();
 
-    let (store, found) = Store::open(&path(dir.path())).unwrap();
+    let (store, found) = Store::open(&path(dir.path()), Meter::default()).unwrap();
     assert_eq!(found.pods, [pod("a", 1)]);
     assert_eq!(found.plugins[0].node.memory, "1Gi");
     assert_eq!(
-        (found.plugins[0].labels["node"].as_str(), found.plugins[0].seq),
-        ("n1", 4)
+        (found.plugins[0].labels["node"].as_str(), found.plugins[0].mark),
+        (
+            "n1",
+            MarkRow {
+                epoch: 9,
+                seq: 4,
+                synced: true
+            }
+        )
     );
     assert_eq!(found.creates, [create("b")]);
     assert_eq!(found.deletes, [delete("c")]);
@@ -113,7 +124,7 @@ async fn everything_that_was_put_is_found_again_as_it_was() {
     store.bury("w");
     store.unbury("z");
     store.close().await.unwrap();
-    let (_, found) = Store::open(&path(dir.path())).unwrap();
+    let (_, found) = Store::open(&path(dir.path()), Meter::default()).unwrap();
     assert_eq!(found.tombstones, ["y", "x", "w"]);
 }
 
@@ -121,7 +132,7 @@ async fn everything_that_was_put_is_found_again_as_it_was() {
 async fn no_secret_is_readable_in_any_file_and_nobody_else_may_look() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
-    let (store, _) = Store::open(&path(&state)).unwrap();
+    let (store, _) = Store::open(&path(&state), Meter::default()).unwrap();
     fill(&store);
     store.committed().await.unwrap();
     store.drop_create("b");
@@ -150,7 +161,7 @@ async fn no_secret_is_readable_in_any_file_and_nobody_else_may_look() {
 #[tokio::test]
 async fn with_another_key_a_create_is_left_out_and_a_delete_still_stands() {
     let dir = tempfile::tempdir().unwrap();
-    let (store, _) = Store::open(&path(dir.path())).unwrap();
+    let (store, _) = Store::open(&path(dir.path()), Meter::default()).unwrap();
     fill(&store);
     store.close().await.unwrap();
     let key_file = dir.path().join("other");
@@ -159,7 +170,7 @@ async fn with_another_key_a_create_is_left_out_and_a_delete_still_stands() {
         dir: dir.path().to_owned(),
         key_file: Some(key_file.clone()),
     };
-    let (_, found) = Store::open(&place).unwrap();
+    let (_, found) = Store::open(&place, Meter::default()).unwrap();
     assert!(found.creates.is_empty());
     assert_eq!(
         (found.deletes[0].uid.as_str(), found.deletes[0].pod_json.len()),
@@ -167,15 +178,15 @@ async fn with_another_key_a_create_is_left_out_and_a_delete_still_stands() {
     );
 
     fs::write(&key_file, "not a key").unwrap();
-    let refused = Store::open(&place).unwrap_err().to_string();
+    let refused = Store::open(&place, Meter::default()).unwrap_err().to_string();
     assert!(refused.contains("64 hexadecimal digits"), "{refused}");
 }
 
 #[tokio::test]
 async fn a_directory_serves_one_hub_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
-    let (_store, _) = Store::open(&path(dir.path())).unwrap();
-    let refused = Store::open(&path(dir.path())).unwrap_err();
+    let (_store, _) = Store::open(&path(dir.path()), Meter::default()).unwrap();
+    let refused = Store::open(&path(dir.path()), Meter::default()).unwrap_err();
     assert!(matches!(refused, StoreError::InUse(_)), "{refused}");
 }
 
@@ -185,29 +196,16 @@ async fn a_damaged_file_is_moved_aside_and_a_fresh_one_serves() {
     let file = dir.path().join("hub.redb");
     for garbage in [b"this is no database".to_vec(), vec![0; 8192]] {
         fs::write(&file, &garbage).unwrap();
-        let (store, found) = Store::open(&path(dir.path())).unwrap();
+        let (store, found) = Store::open(&path(dir.path()), Meter::default()).unwrap();
         let aside = found.damaged.unwrap();
         assert_eq!(fs::read(&aside).unwrap(), garbage);
         store.put_pod(&pod("a", 1));
         store.close().await.unwrap();
-        let (store, found) = Store::open(&path(dir.path())).unwrap();
+        let (store, found) = Store::open(&path(dir.path()), Meter::default()).unwrap();
         assert_eq!(found.pods.len(), 1);
         store.close().await.unwrap();
         fs::remove_file(aside).unwrap();
     }
-}
-
-#[tokio::test]
-async fn a_file_of_a_later_version_is_refused_and_left_as_it_is() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("hub.redb");
-    disk::set_version(&file, 99);
-    let refused = Store::open(&path(dir.path())).unwrap_err().to_string();
-    assert!(
-        refused.contains("has version 99") && refused.contains("reads version 1"),
-        "{refused}"
-    );
-    assert!(file.exists());
 }
 
 #[test]
@@ -215,7 +213,7 @@ fn what_could_not_be_written_is_said_kept_and_written_later() {
     runtime().block_on(async {
         let file = MemoryFile::default();
         let place = StateDir::Memory(file.clone());
-        let (store, _) = Store::open(&place).unwrap();
+        let (store, _) = Store::open(&place, Meter::default()).unwrap();
         store.committed().await.unwrap();
         file.fail(Some("No space left on device"));
         store.put_pod(&pod("a", 1));
@@ -232,7 +230,7 @@ fn what_could_not_be_written_is_said_kept_and_written_later() {
         }
         store.health().unwrap();
         file.crash(0);
-        let (_, found) = Store::open(&place).unwrap();
+        let (_, found) = Store::open(&place, Meter::default()).unwrap();
         assert_eq!(found.pods, [pod("a", 2), pod("b", 1)]);
     });
 }
@@ -241,7 +239,7 @@ fn what_could_not_be_written_is_said_kept_and_written_later() {
 fn all_who_wait_share_one_fsync() {
     runtime().block_on(async {
         let file = MemoryFile::default();
-        let (store, _) = Store::open(&StateDir::Memory(file.clone())).unwrap();
+        let (store, _) = Store::open(&StateDir::Memory(file.clone()), Meter::default()).unwrap();
         let before = file.syncs();
         for n in 0..1_000 {
             store.put_pod(&pod(&n.to_string(), n));
@@ -254,7 +252,7 @@ fn all_who_wait_share_one_fsync() {
 #[test]
 fn a_store_without_a_directory_holds_nothing_up() {
     runtime().block_on(async {
-        let store = Store::none();
+        let store = Store::none(Meter::default());
         store.put_pod(&pod("a", 1));
         store.committed().await.unwrap();
         store.health().unwrap();
@@ -266,12 +264,12 @@ fn a_store_without_a_directory_holds_nothing_up() {
 fn a_time_before_1970_does_not_lose_the_row() {
     runtime().block_on(async {
         let place = StateDir::Memory(MemoryFile::default());
-        let (store, _) = Store::open(&place).unwrap();
+        let (store, _) = Store::open(&place, Meter::default()).unwrap();
         let mut row = pod("a", 1);
         row.observed_at = SystemTime::UNIX_EPOCH.checked_sub(Duration::from_secs(5));
         store.put_pod(&row);
         store.close().await.unwrap();
-        let (_, found) = Store::open(&place).unwrap();
+        let (_, found) = Store::open(&place, Meter::default()).unwrap();
         assert_eq!(found.pods[0].observed_at, Some(UNIX_EPOCH));
     });
 }
@@ -304,7 +302,7 @@ proptest! {
         runtime().block_on(async {
             let file = MemoryFile::default();
             let place = StateDir::Memory(file.clone());
-            let (store, _) = Store::open(&place).unwrap();
+            let (store, _) = Store::open(&place, Meter::default()).unwrap();
             let mut now: BTreeMap<String, u64> = BTreeMap::new();
             // What may be found: every state since the last answered commit.
             let mut may_be = vec![now.clone()];
@@ -328,7 +326,7 @@ proptest! {
                 }
             }
             file.crash(seed);
-            let (_store, found) = Store::open(&place).unwrap();
+            let (_store, found) = Store::open(&place, Meter::default()).unwrap();
             prop_assert!(found.damaged.is_none());
             let found: BTreeMap<String, u64> = found.pods.into_iter().map(|row| (row.uid, row.seq)).collect();
             prop_assert!(may_be.contains(&found), "{found:?} is none of {may_be:?}");

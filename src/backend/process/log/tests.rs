@@ -3,11 +3,11 @@
 
 use std::{
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-use super::{reader::LogReader, writer::LogWriter};
+use super::{reader::LogReader, segment, writer::LogWriter};
 use crate::{
     backend::process::spec::{self, Exit},
     code::Code,
@@ -244,6 +244,42 @@ async fn what_was_rotated_away_is_a_marked_gap() {
     // From the beginning nothing came before: no gap.
     let (chunks, _) = container.read(LogOptions::default(), None).await;
     assert!(chunks.iter().all(|chunk| chunk.gap_bytes == 0));
+}
+
+#[tokio::test]
+async fn what_somebody_cut_off_or_removed_is_a_marked_gap_and_the_rest_stands_at_its_offset() {
+    let cut = |segment: &Path| {
+        let file = fs::OpenOptions::new().write(true).open(segment).unwrap();
+        file.set_len(4).unwrap();
+    };
+    let remove = |segment: &Path| fs::remove_file(segment).unwrap();
+    let spoil: [(&dyn Fn(&Path), u64); 2] = [(&cut, 4), (&remove, 0)];
+    for (spoil, kept) in spoil {
+        let container = Container::new();
+        let mut run = container.run(1, BIG, BIG);
+        run.say("one\ntwo\n", 1);
+        // It has read all of it and waits for more.
+        let follow = LogOptions {
+            follow: true,
+            ..LogOptions::default()
+        };
+        let mut follower = container.open(follow, None).await.unwrap();
+        assert_eq!(joined(&[follower.next().await.unwrap().unwrap()]), "one\ntwo\n");
+        spoil(&segment::log_path(&run.run_dir.join(spec::LOG), 0));
+        run.say("three\n", 2);
+        let next = follower.next().await.unwrap().unwrap();
+        assert_eq!(
+            (&next.data[..], next.at, next.gap_bytes),
+            (&b"three\n"[..], Some(at(1, 8)), 0)
+        );
+        run.end();
+        assert!(follower.next().await.unwrap().is_none());
+        // Who comes from the beginning sees what is missing.
+        let (chunks, end) = container.read(LogOptions::default(), Some(at(1, 0))).await;
+        let gap: u64 = chunks.iter().map(|chunk| chunk.gap_bytes).sum();
+        assert_eq!((gap, end.next), (8 - kept, Some(at(1, 14))));
+        assert_eq!(joined(&chunks).len() as u64, kept + 6);
+    }
 }
 
 #[tokio::test]

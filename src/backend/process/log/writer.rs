@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
@@ -110,7 +110,7 @@ impl LogWriter {
         if self
             .current
             .as_ref()
-            .is_some_and(|current| current.len >= self.segment)
+            .is_some_and(|current| current.len >= self.segment || current.is_spoiled())
         {
             self.close();
         }
@@ -169,6 +169,16 @@ impl LogWriter {
     fn remove(&self, base: u64) {
         let _ = fs::remove_file(segment::log_path(&self.dir, base));
         let _ = fs::remove_file(segment::times_path(&self.dir, base));
+    }
+}
+
+impl Current {
+    /// Somebody has shortened or removed the file: what is added to it would stand at a wrong offset, or nowhere. The
+    /// next segment is named by the right one, so readers see what is missing.
+    fn is_spoiled(&self) -> bool {
+        self.log
+            .metadata()
+            .is_ok_and(|file| file.len() != self.len || file.nlink() == 0)
     }
 }
 
