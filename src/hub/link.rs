@@ -116,6 +116,7 @@ pub(crate) async fn serve<T: Transport>(hub: Arc<Hub>, transport: T, identity: I
     let plan = Plan {
         first_read: !events || !attached.synced || is_behind(&outbox, &applied),
         events,
+        read_soon: !attached.read,
     };
     tracing::info!(plugin = %name, remote = %identity.remote, session = attached.number.get(), first_read = plan.first_read, "plugin connected");
     hub.count_plugins();

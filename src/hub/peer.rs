@@ -45,13 +45,15 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Applies a state that came over this link, and says what it did.
-    pub(crate) fn apply(&self, hub: &Hub, state: PodState) -> Applied {
+    /// Applies a state that came over this link, and says what it did. `asked`: when the plugin was asked for it, if it
+    /// was.
+    pub(crate) fn apply(&self, hub: &Hub, asked: Option<Instant>, state: PodState) -> Applied {
         let source = Source {
             plugin: &self.plugin,
             epoch: self.epoch,
             session: self.number,
             in_sync: self.in_sync.load(Ordering::Relaxed),
+            asked,
             now: Instant::now(),
         };
         hub.apply_state(source, state)
@@ -118,11 +120,25 @@ impl Peer for Link {
             return;
         }
         let gone = event.r#type() == PodEventType::Deleted;
+        let mark = Mark {
+            epoch: event.epoch,
+            seq: event.seq,
+        };
+        // A plugin that forgot the acknowledgement sends it again; its pod may have gone since.
+        let repeated = hub
+            .registry
+            .mark(&self.plugin, self.number)
+            .is_some_and(|applied| applied.epoch == mark.epoch && mark.seq <= applied.seq);
+        if repeated && !gone {
+            hub.metrics.event("repeated");
+            self.to_ack.notify_one();
+            return;
+        }
         let applied = match event.state {
             Some(mut state) => {
                 state.seq = event.seq;
                 let uid = state.pod.as_ref().map(|pod| pod.uid.clone()).unwrap_or_default();
-                let applied = self.apply(&hub, state);
+                let applied = self.apply(&hub, None, state);
                 if gone && applied != Applied::Refused {
                     hub.pod_gone(&uid);
                 }
@@ -135,11 +151,13 @@ impl Peer for Link {
             Applied::Unchanged => "unchanged",
             _ => "applied",
         });
+        if applied == Applied::Suspected
+            && let Some(route) = hub.registry.route(&self.plugin)
+        {
+            // The second look comes soon.
+            route.read_now.notify_one();
+        }
         // Also what was refused is acknowledged, so that it never stalls the outbox.
-        let mark = Mark {
-            epoch: event.epoch,
-            seq: event.seq,
-        };
         if hub.registry.applied(&self.plugin, self.number, mark).is_some() {
             hub.mark_changed(&self.plugin);
             self.to_ack.notify_one();
@@ -248,6 +266,21 @@ mod tests {
         link.pod_event(event(8, 1));
         assert!(hub.pods().is_empty());
         assert_eq!(mark(&hub, &link), Mark::default());
+    }
+
+    #[tokio::test]
+    async fn an_event_that_comes_again_does_not_bring_back_a_pod_that_has_gone() {
+        let hub = Hub::new(HubConfig::default()).unwrap();
+        let link = attach(&hub, "one");
+        let first = event(7, 1);
+        let uid = first.state.clone().unwrap().pod.unwrap().uid;
+        link.pod_event(first.clone());
+        assert_eq!(hub.pods().len(), 1);
+        hub.delete_confirmed("p", &uid, false);
+        assert!(hub.pods().is_empty());
+        link.pod_event(first);
+        assert!(hub.pods().is_empty());
+        assert_eq!(mark(&hub, &link), Mark { epoch: 7, seq: 1 });
     }
 
     #[tokio::test]

@@ -152,7 +152,7 @@ impl Hub {
         let applied = self.change_pods(|pods| {
             let owned = pods.get(uid).is_some_and(|entry| entry.plugin == plugin);
             if owned {
-                pods.deleted(uid, existed)
+                pods.deleted(uid, existed, Instant::now())
             } else {
                 Applied::Unchanged
             }
@@ -230,13 +230,13 @@ impl Hub {
         {
             flight.cancel_unsent();
         }
-        for entry in self.change_pods(|pods| pods.forget(plugin)) {
+        for entry in self.change_pods(|pods| pods.forget(plugin, Instant::now())) {
             self.publish_gone(Some(view::pod_view(&entry)));
         }
     }
 
     fn remove_if(&self, uid: &str, so: impl FnOnce(&PodTable) -> bool) {
-        let removed = self.change_pods(|pods| if so(pods) { pods.remove(uid) } else { None });
+        let removed = self.change_pods(|pods| so(pods).then(|| pods.remove(uid, Instant::now())).flatten());
         if let Some(entry) = removed {
             self.publish_gone(Some(view::pod_view(&entry)));
         }

@@ -38,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) first_read: bool,
     /// The plugin pushes events: read seldom.
     pub(crate) events: bool,
+    /// This life of the hub has not read this plugin's pods yet: what an earlier one was about to find out is open.
+    pub(crate) read_soon: bool,
 }
 
 /// Runs until the caller drops it, at the end of the connection.
@@ -66,7 +68,13 @@ async fn keep_reading(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
         // While the plugin was away.
         route.read_now.notify_one();
     }
-    let mut due = Instant::now() + interval(hub, plan, hub.has_suspects(&link.plugin));
+    let first = if plan.read_soon && !plan.first_read {
+        // Spread, for after a restart all plugins come back at once.
+        limits::LOST_AFTER.mul_f64(fastrand::f64())
+    } else {
+        interval(hub, plan, hub.has_suspects(&link.plugin))
+    };
+    let mut due = Instant::now() + first;
     loop {
         let asked_for = tokio::select! {
             biased;
@@ -78,6 +86,9 @@ async fn keep_reading(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
         } else {
             read_all(hub, link, route).await
         };
+        if !asked_for && read.is_ok() {
+            hub.registry.synced(&link.plugin, link.number);
+        }
         let again = (asked_for && read.is_err()) || hub.has_suspects(&link.plugin);
         let next = Instant::now() + interval(hub, plan, again);
         // Who asks for states again and again must not put off the read of all.
@@ -132,13 +143,13 @@ async fn read_all(hub: &Hub, link: &Link, route: &Route) -> Result<(), Status> {
         all: true,
         ..GetStatus::default()
     };
-    let as_of = read_pages(hub, route, all, |states| {
+    let as_of = read_pages(hub, route, all, |asked, states| {
         seen.extend(
             states
                 .iter()
                 .filter_map(|state| Some(state.pod.as_ref()?.uid.clone())),
         );
-        apply(hub, link, states);
+        apply(hub, link, asked, states);
     })
     .await?;
     // Everything up to as_of is in what was just applied.
@@ -164,32 +175,34 @@ async fn read_named(hub: &Hub, link: &Link, route: &Route, pods: Vec<PodRef>) ->
             pods: chunk.to_vec(),
             ..GetStatus::default()
         };
-        read_pages(hub, route, named, |mut states| {
+        read_pages(hub, route, named, |at, mut states| {
             states.retain(|state| {
                 state
                     .pod
                     .as_ref()
                     .is_some_and(|pod| asked.contains(pod.uid.as_str()))
             });
-            apply(hub, link, states);
+            apply(hub, link, at, states);
         })
         .await?;
     }
     Ok(())
 }
 
-/// Reads page after page. Gives the outbox number as of which all of them are true.
+/// Reads page after page, each given with the time when it was asked for. Gives the outbox number as of which all of
+/// them are true.
 async fn read_pages(
     hub: &Hub,
     route: &Route,
     mut what: GetStatus,
-    mut each: impl FnMut(Vec<PodState>),
+    mut each: impl FnMut(Instant, Vec<PodState>),
 ) -> Result<u64, Status> {
     let mut as_of = u64::MAX;
     for _ in 0..limits::HUB_STATUS_PAGES {
+        let asked = Instant::now();
         let page = read(hub, route, what.clone()).await?;
         as_of = as_of.min(page.as_of);
-        each(page.pods);
+        each(asked, page.pods);
         if page.next_page_token.is_empty() {
             return Ok(as_of);
         }
@@ -225,12 +238,12 @@ async fn read(hub: &Hub, route: &Route, what: GetStatus) -> Result<StatusResult,
     }
 }
 
-fn apply(hub: &Hub, link: &Link, states: Vec<PodState>) {
+fn apply(hub: &Hub, link: &Link, asked: Instant, states: Vec<PodState>) {
     if !hub.registry.is_present(&link.plugin, link.number) {
         return;
     }
     for state in states {
-        link.apply(hub, state);
+        link.apply(hub, Some(asked), state);
     }
 }
 

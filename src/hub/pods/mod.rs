@@ -4,6 +4,7 @@
 //! number is not older within its epoch, and a terminal pod goes back only if a restart count rises.
 
 mod entry;
+mod gone;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +17,10 @@ use tokio::time::Instant;
 
 pub(crate) use entry::Entry;
 
-use self::entry::{is_terminal, restarted};
+use self::{
+    entry::{is_terminal, restarted},
+    gone::Gone,
+};
 use crate::{
     hub::{registry::SessionNumber, store::PodRow},
     interlink, limits,
@@ -32,6 +36,8 @@ pub(crate) struct Source<'a> {
     pub(crate) session: SessionNumber,
     /// The plugin has told all its pods over this session: only then its word can make a pod lost.
     pub(crate) in_sync: bool,
+    /// When it was asked for; none for what the plugin tells by itself.
+    pub(crate) asked: Option<Instant>,
     pub(crate) now: Instant,
 }
 
@@ -61,6 +67,7 @@ pub(crate) struct PodTable {
     pods: BTreeMap<String, Entry>,
     /// Uids of what changed since [`PodTable::take_touched`].
     touched: BTreeSet<String>,
+    gone: Gone,
     active: HashMap<String, usize>,
     terminal: VecDeque<(Instant, String)>,
 }
@@ -158,7 +165,7 @@ impl PodTable {
     }
 
     /// The plugin confirmed a delete. A pod that is over, or that the plugin does not have, goes at once.
-    pub(crate) fn deleted(&mut self, uid: &str, existed: bool) -> Applied {
+    pub(crate) fn deleted(&mut self, uid: &str, existed: bool, now: Instant) -> Applied {
         self.touched.insert(uid.to_owned());
         match self.pods.get_mut(uid) {
             Some(entry) if existed && !entry.terminal => {
@@ -166,7 +173,7 @@ impl PodTable {
                 Applied::Changed
             }
             Some(_) => {
-                self.remove(uid);
+                self.remove(uid, now);
                 Applied::Removed
             }
             None => Applied::Unchanged,
@@ -187,6 +194,10 @@ impl PodTable {
         match self.pods.get(&pod.uid) {
             Some(entry) if entry.plugin != source.plugin => return Applied::Refused,
             Some(_) => {}
+            // The answer was under way when the pod went.
+            None if source.asked.is_some_and(|asked| self.gone.since(asked, &pod.uid)) => {
+                return Applied::Unchanged;
+            }
             None => {
                 if self.begin(pod.clone(), source.plugin, Vec::new()) == Applied::Refused {
                     return Applied::Refused;
@@ -246,7 +257,7 @@ impl PodTable {
         }
         entry.session = source.session;
         if entry.deleting {
-            self.remove(uid);
+            self.remove(uid, source.now);
             return Applied::Removed;
         }
         if !entry.answered || entry.terminal {
@@ -292,14 +303,15 @@ impl PodTable {
             }
             let uid = uid.clone();
             self.terminal.pop_front();
-            removed.extend(self.remove(&uid));
+            removed.extend(self.remove(&uid, now));
         }
         removed
     }
 
     /// Removes a pod.
-    pub(crate) fn remove(&mut self, uid: &str) -> Option<Entry> {
+    pub(crate) fn remove(&mut self, uid: &str, now: Instant) -> Option<Entry> {
         let entry = self.pods.remove(uid)?;
+        self.gone.put(uid, now);
         self.touched.insert(uid.to_owned());
         if entry.terminal {
             self.terminal.retain(|(_, other)| other != uid);
@@ -310,9 +322,9 @@ impl PodTable {
     }
 
     /// Removes all pods of a plugin.
-    pub(crate) fn forget(&mut self, plugin: &str) -> Vec<Entry> {
+    pub(crate) fn forget(&mut self, plugin: &str, now: Instant) -> Vec<Entry> {
         let uids: Vec<String> = self.of(plugin).map(|entry| entry.pod.uid.clone()).collect();
-        uids.iter().filter_map(|uid| self.remove(uid)).collect()
+        uids.iter().filter_map(|uid| self.remove(uid, now)).collect()
     }
 
     /// One pod.

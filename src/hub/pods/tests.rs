@@ -20,6 +20,7 @@ fn source(now: Instant) -> Source<'static> {
         epoch: 7,
         session: SessionNumber::default(),
         in_sync: true,
+        asked: None,
         now,
     }
 }
@@ -164,6 +165,7 @@ fn a_plugin_that_is_not_in_sync_starts_the_wait_and_does_not_end_it() {
     table.apply(source(now), running(1));
     let reading = |now| Source {
         in_sync: false,
+        asked: None,
         ..source(now)
     };
     assert_eq!(table.absent(reading(now), UID, 0), Applied::Suspected);
@@ -214,7 +216,7 @@ fn the_oldest_of_too_many_terminal_pods_goes() {
 fn a_deleted_pod_goes_when_it_is_absent() {
     let (mut table, now) = (answered(), Instant::now());
     table.apply(source(now), running(1));
-    assert_eq!(table.deleted(UID, true), Applied::Changed);
+    assert_eq!(table.deleted(UID, true, Instant::now()), Applied::Changed);
     assert_eq!(table.absent(source(now), UID, 0), Applied::Removed);
     assert!(table.get(UID).is_none());
 }
@@ -270,8 +272,25 @@ proptest! {
             let over = table.get(UID).unwrap().is_terminal();
             prop_assert_eq!(table.active("p"), usize::from(!over));
         }
-        table.remove(UID);
+        table.remove(UID, Instant::now());
         prop_assert_eq!(table.active("p"), 0);
         prop_assert!(table.prune(now + limits::TERMINAL_KEEP).is_empty());
     }
+}
+
+#[test]
+fn an_answer_that_was_under_way_when_the_pod_went_does_not_bring_it_back() {
+    let (mut table, now) = (answered(), Instant::now());
+    table.apply(source(now), running(1));
+    let asked = |since| Source {
+        asked: Some(since),
+        ..source(now)
+    };
+    let went = now + std::time::Duration::from_secs(1);
+    table.deleted(UID, false, went);
+    assert_eq!(table.apply(asked(now), running(1)), Applied::Unchanged);
+    assert!(table.get(UID).is_none());
+    // One that was asked later is news.
+    let later = went + std::time::Duration::from_secs(1);
+    assert_eq!(table.apply(asked(later), running(1)), Applied::Added);
 }

@@ -54,6 +54,8 @@ pub(crate) struct Attached {
     pub(crate) applied: Mark,
     /// The hub has read all its pods since that outbox began: what it lacks comes as events.
     pub(crate) synced: bool,
+    /// They were all read in this life of the hub.
+    pub(crate) read: bool,
     /// The session that was taken over; to be closed.
     pub(crate) old: Option<Connection>,
     /// Too many takeovers: two processes share the name.
@@ -122,6 +124,7 @@ impl Registry {
             last_good: None,
             applied: Mark::default(),
             synced: false,
+            read: false,
             session: None,
             takeovers: VecDeque::new(),
         });
@@ -158,6 +161,7 @@ impl Registry {
             number,
             applied: plugin.applied,
             synced: plugin.synced,
+            read: plugin.read,
             old,
             alarm,
             first,
@@ -271,6 +275,7 @@ impl Registry {
         }
         if let Some(plugin) = state.plugins.get_mut(name) {
             plugin.synced = true;
+            plugin.read = true;
         }
         true
     }

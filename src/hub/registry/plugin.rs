@@ -33,6 +33,8 @@ pub(crate) struct Plugin {
     pub(crate) applied: Mark,
     /// All its pods were read since its present outbox began.
     pub(super) synced: bool,
+    /// All its pods were read in this life of the hub.
+    pub(super) read: bool,
     pub(super) session: Option<Session>,
     pub(super) takeovers: VecDeque<Instant>,
 }
@@ -96,6 +98,7 @@ impl Plugin {
                 seq: row.mark.seq,
             },
             synced: row.mark.synced,
+            read: false,
             session: None,
             takeovers: VecDeque::new(),
         }
