@@ -170,14 +170,18 @@ impl AsyncWrite for Io {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::transport::Listener;
+    use crate::transport::{Endpoint, Listener, TlsConfig};
 
     #[tokio::test]
     async fn a_peer_that_vanishes_is_noticed_on_both_ends() {
         let mut listener = Listener::bind("127.0.0.1:0", None).await.unwrap();
-        let dialled = TcpStream::connect(listener.local_addr()).await.unwrap();
+        let hub = Endpoint::parse(&format!("http://{}", listener.local_addr())).unwrap();
+        let dialled = hub
+            .connect(&TlsConfig::default(), Duration::from_secs(20))
+            .await
+            .unwrap();
         let (accepted, _) = listener.accept().await;
-        for io in [accepted, Io::tcp(dialled)] {
+        for io in [accepted, dialled] {
             let Io::Tcp(stream) = &io else { unreachable!() };
             let socket = SockRef::from(stream);
             assert!(socket.keepalive().unwrap());

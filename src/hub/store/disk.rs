@@ -2,32 +2,24 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    path::PathBuf,
 };
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError};
 
 use super::{
-    MemoryFile, Meter, StoreError,
+    Meter, StoreError,
     compact::{self, When},
     key::{ALL, Key},
     migrate::{self, Found, VERSION},
+    place::Place,
     queue::Batch,
 };
 
 /// Pages that redb keeps in memory: reads happen at the start only.
 const CACHE: usize = 8 << 20;
-
-/// Where the database is.
-#[derive(Debug, Clone)]
-pub(super) enum Place {
-    File(PathBuf),
-    /// With the life of who opened it: after a crash it must not write any more.
-    Memory(MemoryFile, u64),
-}
 
 /// An open database. After a failed write it is opened afresh: what the file holds then is what counts.
 #[derive(Debug)]
@@ -141,52 +133,6 @@ impl Disk {
             self.database = None;
         }
     }
-}
-
-impl Place {
-    /// Bytes of the file.
-    fn size(&self) -> u64 {
-        match self {
-            Self::File(path) => fs::metadata(path).map_or(0, |file| file.len()),
-            Self::Memory(file, _) => file.len(),
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        match self {
-            Self::File(path) => path.clone(),
-            Self::Memory(..) => PathBuf::from("(memory)"),
-        }
-    }
-
-    fn move_aside(&self) -> io::Result<PathBuf> {
-        match self {
-            Self::File(path) => {
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let mut name = path.as_os_str().to_owned();
-                name.push(format!(".damaged-{}", now.as_secs()));
-                let aside = PathBuf::from(name);
-                fs::rename(path, &aside)?;
-                Ok(aside)
-            }
-            Self::Memory(file, _) => {
-                file.clear();
-                Ok(self.path())
-            }
-        }
-    }
-}
-
-/// Makes a directory that only its owner may enter.
-pub(super) fn private_dir(dir: &Path) -> Result<(), StoreError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|source| StoreError::Io {
-            file: dir.to_owned(),
-            source,
-        })
 }
 
 /// Opens the database and reads every row.

@@ -13,8 +13,10 @@ pub(super) const CREATES: Rows = TableDefinition::new("creates");
 pub(super) const DELETES: Rows = TableDefinition::new("deletes");
 pub(super) const TOMBSTONES: Rows = TableDefinition::new("tombstones");
 pub(super) const MARKS: Rows = TableDefinition::new("marks");
+/// How a key is read.
+type Reader = fn(&str) -> Option<Key>;
 /// All of them, and how a key of each is read.
-pub(super) const ALL: [(Rows, fn(&str) -> Option<Key>); 6] = [
+pub(super) const ALL: [(Rows, Reader); 6] = [
     (PODS, |key| Some(Key::Pod(key.to_owned()))),
     (PLUGINS, |key| Some(Key::Plugin(key.to_owned()))),
     (CREATES, |key| Some(Key::Create(key.to_owned()))),

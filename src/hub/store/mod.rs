@@ -9,6 +9,14 @@
 //!                     +-------- failed: kept, tried again
 //! ```
 //!
+//! | file | question it answers |
+//! |---|---|
+//! | `queue` | what waits to be written, and who writes it |
+//! | `disk`, `place`, `memory` | the file beneath, or memory that forgets like a disk |
+//! | `row`, `key`, `seal` | what a row holds, what it is called, how secrets in it are hidden |
+//! | `migrate`, `compact` | how an older file becomes one of this version, and a large one small |
+//! | `meter` | what is counted |
+//!
 //! Everything that is queued when a transaction begins goes into it, so the cost of an fsync is shared by all who wait
 //! for it. Without a state directory the store keeps nothing and everything counts as committed.
 
@@ -20,6 +28,7 @@ mod key;
 mod memory;
 mod meter;
 mod migrate;
+mod place;
 mod queue;
 mod row;
 mod seal;
@@ -37,12 +46,7 @@ pub(crate) use meter::Meter;
 pub(crate) use queue::Unkept;
 pub(crate) use row::{CreateRow, DeleteRow, MarkRow, PluginRow, PodRow};
 
-use self::{
-    disk::{Disk, Place},
-    key::Key,
-    queue::Queue,
-    seal::Seal,
-};
+use self::{disk::Disk, key::Key, place::Place, queue::Queue, seal::Seal};
 
 /// Where a hub keeps its state.
 #[derive(Debug, Clone, Default)]
@@ -145,7 +149,7 @@ impl Store {
         let (place, seal) = match place {
             StateDir::None => return Ok((Self::none(meter), Recovered::default())),
             StateDir::Path { dir, key_file } => {
-                disk::private_dir(dir)?;
+                place::private_dir(dir)?;
                 (
                     Place::File(dir.join("hub.redb")),
                     Seal::open(dir, key_file.as_deref())?,

@@ -253,8 +253,7 @@ async fn what_somebody_cut_off_or_removed_is_a_marked_gap_and_the_rest_stands_at
         file.set_len(4).unwrap();
     };
     let remove = |segment: &Path| fs::remove_file(segment).unwrap();
-    let spoil: [(&dyn Fn(&Path), u64); 2] = [(&cut, 4), (&remove, 0)];
-    for (spoil, kept) in spoil {
+    for (spoil, kept) in [(&cut as &dyn Fn(&Path), 4), (&remove, 0)] {
         let container = Container::new();
         let mut run = container.run(1, BIG, BIG);
         run.say("one\ntwo\n", 1);
