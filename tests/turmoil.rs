@@ -17,6 +17,8 @@ mod site;
 #[path = "turmoil/trace.rs"]
 mod trace;
 
+use towline::planted::{Bug, plant};
+
 use run::{Fault, run};
 
 fn number(name: &str) -> Option<u64> {
@@ -27,7 +29,7 @@ fn number(name: &str) -> Option<u64> {
 fn scenario(name: &str, faults: &'static [Fault]) {
     let (first, count) = match number("TURMOIL_SEED") {
         Some(seed) => (seed, 1),
-        None => (1, number("TURMOIL_SEEDS").unwrap_or(2)),
+        None => (1, number("TURMOIL_SEEDS").unwrap_or(1)),
     };
     for seed in first..first + count {
         let once = run(seed, faults);
@@ -89,13 +91,22 @@ fn everything_at_once_is_got_over() {
     scenario("everything_at_once_is_got_over", &Fault::ALL);
 }
 
+/// A seed that shows each planted bug; a change of the schedules moves them: then this test prints new ones.
+const SHOWN_BY: [(Bug, u64); 3] = [
+    (Bug::DeleteNotKept, 2),
+    (Bug::LogResumedAtStart, 1),
+    (Bug::LogSlotLeaked, 3),
+];
+
 #[test]
 fn what_must_not_be_is_seen() {
-    use towline::planted::{Bug, plant};
-    for bug in [Bug::DeleteNotKept, Bug::LogResumedAtStart, Bug::LogSlotLeaked] {
+    for (bug, known) in SHOWN_BY {
         plant(Some(bug));
-        let found = (1..=40).find(|seed| !run(*seed, &Fault::ALL).wrong.is_empty());
+        let found = std::iter::once(known)
+            .chain(1..=100)
+            .find(|seed| !run(*seed, &Fault::ALL).wrong.is_empty());
         plant(None);
+        println!("    (Bug::{bug:?}, {}),", found.unwrap_or_default());
         assert!(found.is_some(), "{bug:?} was not seen");
     }
 }

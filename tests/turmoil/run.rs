@@ -14,10 +14,10 @@ use super::{
 const PLUGINS: [&str; 2] = ["site-0", "site-1"];
 const PODS: usize = 5;
 const FAULTS: usize = 5;
-/// Hosts run in turns of this length: what is exact to the millisecond costs ten times as much.
-const TICK: Duration = Duration::from_millis(10);
+/// Hosts run in turns of this length; shorter ones cost more steps and show nothing else.
+const TICK: Duration = Duration::from_millis(25);
 /// The longest hold, the longest backoff and the hub's slowest look at its plugins come after the last fault.
-const MOST: Duration = Duration::from_secs(1_500);
+const MOST: Duration = Duration::from_secs(700);
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

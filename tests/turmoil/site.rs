@@ -106,7 +106,7 @@ impl Batch {
             starts,
             ends: starts + Duration::from_millis(fastrand::u64(5_000..60_000)),
             exit: fastrand::i32(0..3),
-            bytes_per_second: fastrand::u64(100..20_000),
+            bytes_per_second: fastrand::u64(100..5_000),
             cancelled: false,
         };
         jobs.insert(pod.uid.clone(), job);
