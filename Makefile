@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench schema-accept vectors sim sim-mutants
+.PHONY: help run test lint bench schema-accept vectors sim sim-mutants slow-readers
 
 CARGO ?= cargo
 BUF := target/tools/npm/node_modules/.bin/buf
@@ -41,6 +41,10 @@ sim: ## N schedules of the simulator (100000); FIRST=seed to begin elsewhere
 
 sim-mutants: ## Shows that each planted bug is found, within N schedules
 	SIM_MUTANTS=$(N) $(CARGO) test --profile sim --test sim every_planted -- --nocapture
+
+slow-readers: ## 1 GiB of log to ten readers, nine of which stall: memory, every byte, the times of others
+	SLOW_MIB=$(or $(MIB),1024) SLOW_CALLS=1000 SLOW_ROUNDS=3 SLOW_PAUSE=45 SLOW_JUDGE=1 \
+		$(CARGO) test --release --test slow_readers -- --nocapture --test-threads=1
 
 vectors: ## Write proto/vectors anew and replay them; `git diff` shows what changed on the wire
 	TOWLINE_VECTORS=write $(CARGO) test --test vectors golden

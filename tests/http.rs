@@ -12,6 +12,8 @@ mod client;
 mod edge;
 #[path = "http/fake.rs"]
 mod fake;
+#[path = "http/readers.rs"]
+mod readers;
 #[path = "http/rest.rs"]
 mod rest;
 #[path = "http/sockets.rs"]

@@ -46,7 +46,7 @@ impl<T: Transport> Driver<T> {
         }
         self.over.cancel();
         let mut inner = self.shared.lock();
-        for (_, mut running) in inner.running.drain() {
+        for mut running in std::mem::take(&mut inner.running).into_values() {
             running.wake();
         }
         drop(inner);

@@ -1,7 +1,7 @@
 //! What handles and the connection task share, under one lock that is never held over a wait.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
     task::Waker,
 };
@@ -29,9 +29,9 @@ pub(super) struct Shared {
 pub(super) struct Inner {
     pub(super) session: Session,
     /// Calls of this side.
-    pub(super) pending: HashMap<StreamId, Pending>,
+    pub(super) pending: BTreeMap<StreamId, Pending>,
     /// Calls of the peer.
-    pub(super) running: HashMap<StreamId, Running>,
+    pub(super) running: BTreeMap<StreamId, Running>,
 }
 
 /// Who waits for a call of this side.
@@ -103,8 +103,8 @@ impl Shared {
         Self {
             inner: Mutex::new(Inner {
                 session,
-                pending: HashMap::new(),
-                running: HashMap::new(),
+                pending: BTreeMap::new(),
+                running: BTreeMap::new(),
             }),
             task: AtomicWaker::new(),
             end: Told::new(None),

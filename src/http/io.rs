@@ -89,16 +89,20 @@ pub(super) struct Timed<T> {
     inner: T,
     progress: Progress,
     reading: Option<(Phase, Pin<Box<Sleep>>)>,
-    writing: Option<Stall>,
+    /// How long a write that waits for its reader may still wait.
+    writing: Option<Pin<Box<Sleep>>>,
+    unsure: Option<Unsure>,
     lingering: Option<Pin<Box<Sleep>>>,
 }
 
-/// A write that waits for its reader.
+/// Bytes were written, and nobody knows whether the client has taken them or the kernel still holds them.
 #[derive(Debug)]
-struct Stall {
+struct Unsure {
+    /// When the socket is told to bear it; then, when it would have been ended for it.
     timer: Pin<Box<Sleep>>,
     /// The socket was told to bear it.
     borne: bool,
+    last_write: Instant,
 }
 
 /// A socket that gives up early on a peer that takes no bytes, and can be told not to.
@@ -120,6 +124,7 @@ impl<T> Timed<T> {
             progress,
             reading: None,
             writing: None,
+            unsure: None,
             lingering: None,
         }
     }
@@ -172,31 +177,57 @@ impl<T: AsyncRead + Unpin> Timed<T> {
 
 impl<T: Patient> Timed<T> {
     /// Passes on what a write gave, unless it has been pending for too long.
-    ///
-    /// The kernel ends a socket after TCP_USER_TIMEOUT both when the peer has vanished and when it reads nothing: a
-    /// pager at its first page. So the socket is told to wait before that time is over, and once bytes flow again to
-    /// be quick as before.
     fn watch_write<R>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        self.watch_unsure(cx);
         if wrote.is_ready() {
-            if self.writing.take().is_some_and(|stall| stall.borne) {
-                self.inner.bear(limits::TCP_USER_TIMEOUT);
-            }
+            self.writing = None;
             return wrote;
         }
-        let early = limits::TCP_USER_TIMEOUT / 2;
-        let stall = self.writing.get_or_insert_with(|| Stall {
-            timer: Box::pin(sleep(early)),
-            borne: false,
-        });
-        ready!(stall.timer.as_mut().poll(cx));
-        if !stall.borne {
-            stall.borne = true;
-            self.inner.bear(limits::VIEWER_IDLE);
-            let rest = limits::VIEWER_IDLE.saturating_sub(early);
-            stall.timer.as_mut().reset(Instant::now() + rest);
-            ready!(stall.timer.as_mut().poll(cx));
-        }
+        let deadline = self
+            .writing
+            .get_or_insert_with(|| Box::pin(sleep(limits::VIEWER_IDLE)));
+        ready!(deadline.as_mut().poll(cx));
         Poll::Ready(Err(timed_out("the client takes no bytes", limits::VIEWER_IDLE)))
+    }
+
+    /// Notes that bytes went out, or wait to.
+    fn wrote(&mut self) {
+        let now = Instant::now();
+        let unsure = self.unsure.get_or_insert_with(|| Unsure {
+            timer: Box::pin(sleep(limits::TCP_USER_TIMEOUT / 2)),
+            borne: false,
+            last_write: now,
+        });
+        unsure.last_write = now;
+    }
+
+    /// The client has asked again, so it has taken the answer before.
+    fn heard(&mut self) {
+        if self.unsure.take().is_some_and(|unsure| unsure.borne) {
+            self.inner.bear(limits::TCP_USER_TIMEOUT);
+        }
+    }
+
+    /// The kernel ends a socket after TCP_USER_TIMEOUT both when the peer has vanished and when it reads nothing for so
+    /// long: a pager at its first page. Also when all that there is fits into the socket and no write waits. So the
+    /// socket is told to wait longer before that time is over. It is quick again when it has lived as long without a
+    /// further byte: then the client has taken them all.
+    fn watch_unsure(&mut self, cx: &mut Context<'_>) {
+        while let Some(unsure) = &mut self.unsure {
+            if unsure.timer.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            let over = unsure.last_write + limits::VIEWER_IDLE;
+            if !unsure.borne {
+                unsure.borne = true;
+                self.inner.bear(limits::VIEWER_IDLE);
+            } else if over <= Instant::now() && self.writing.is_none() {
+                return self.heard();
+            }
+            // A write that waits ends by itself; until then nothing is sure.
+            let next = over.max(Instant::now() + limits::TCP_USER_TIMEOUT);
+            unsure.timer.as_mut().reset(next);
+        }
     }
 }
 
@@ -207,7 +238,7 @@ fn timed_out(what: &str, after: Duration) -> io::Error {
     )
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Timed<T> {
+impl<T: AsyncRead + Patient + Unpin> AsyncRead for Timed<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -217,9 +248,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for Timed<T> {
         if let Poll::Ready(read) = Pin::new(&mut self.inner).poll_read(cx, buf) {
             if buf.filled().len() > before {
                 self.progress.0.heard.store(true, Ordering::Relaxed);
+                self.heard();
             }
             return Poll::Ready(read);
         }
+        self.watch_unsure(cx);
         ready!(self.poll_read_deadline(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no request in time")))
     }
@@ -228,6 +261,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Timed<T> {
 impl<T: AsyncRead + AsyncWrite + Patient + Unpin> AsyncWrite for Timed<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.wrote();
         self.watch_write(cx, wrote)
     }
 
@@ -237,6 +271,7 @@ impl<T: AsyncRead + AsyncWrite + Patient + Unpin> AsyncWrite for Timed<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.wrote();
         self.watch_write(cx, wrote)
     }
 

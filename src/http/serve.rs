@@ -184,7 +184,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::time::Duration;
 
-    use axum::routing::post;
+    use axum::routing::{get, post};
     use tokio::{
         io::{AsyncReadExt, DuplexStream, duplex},
         time::{Instant, sleep},
@@ -194,6 +194,11 @@ mod tests {
 
     /// The client's end of a served connection.
     fn client() -> DuplexStream {
+        served().0
+    }
+
+    /// The same, and the connection's task.
+    fn served() -> (DuplexStream, tokio::task::JoinHandle<()>) {
         let (near, far) = duplex(64 << 10);
         let upload = |body: Body| async move {
             match crate::http::body::read(body, 100).await {
@@ -201,14 +206,19 @@ mod tests {
                 Err(refusal) => refusal.plain(),
             }
         };
-        let router = Router::new().route("/", post(upload));
-        tokio::spawn(connection(
+        let endless = || async {
+            let line = axum::body::Bytes::from_static(&[b'x'; 8 << 10]);
+            let lines = futures::stream::repeat_with(move || Ok::<_, Infallible>(line.clone()));
+            Response::new(Body::from_stream(lines))
+        };
+        let router = Router::new().route("/", post(upload)).route("/log", get(endless));
+        let task = tokio::spawn(connection(
             Io::other(near),
             "test".into(),
             router,
             CancellationToken::new(),
         ));
-        far
+        (far, task)
     }
 
     /// Sends a byte every half second until the hub closes; gives what it said and when it closed.
@@ -252,6 +262,25 @@ mod tests {
         sleep(limits::HTTP_KEEP_ALIVE / 2).await;
         let (_, ended) = trickle(client, "POST / HTTP/1.1\r\nhost: x\r\nx: ").await;
         assert_eq!(ended, limits::HTTP_HEAD_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_stands_still_is_kept_while_it_takes_a_byte_now_and_then_and_then_closed() {
+        let (mut client, task) = served();
+        client
+            .write_all(b"GET /log HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
+        let mut some = [0; 16 << 10];
+        for _ in 0..3 {
+            client.read_exact(&mut some).await.unwrap();
+            sleep(limits::VIEWER_IDLE - Duration::from_secs(1)).await;
+            assert!(!task.is_finished());
+        }
+        let began = Instant::now();
+        task.await.unwrap();
+        // What lies in the socket, 64 KiB here, was taken by nobody.
+        assert_eq!(began.elapsed(), Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,6 +13,9 @@ pub struct HubConfig {
     pub ping_grace: Duration,
     /// How long a log viewer stays open without its plugin.
     pub log_hold: Duration,
+    /// Log bytes that the hub holds for all readers, at least [`limits::LOG_CREDIT_FLOWING`]: one stream. The next reader
+    /// pays: RESOURCE_EXHAUSTED.
+    pub log_budget: u64,
     /// How often all states are read though events come, +/-20 %.
     pub anti_entropy: Duration,
     /// What a delete for an absent plugin does.
@@ -29,6 +32,7 @@ impl Default for HubConfig {
             create_hold: limits::CREATE_HOLD,
             ping_grace: limits::PING_GRACE,
             log_hold: limits::LOG_HOLD,
+            log_budget: limits::HUB_LOG_BUDGET,
             anti_entropy: limits::ANTI_ENTROPY,
             delete_when_offline: DeleteWhenOffline::Durable,
             compression: true,
@@ -38,8 +42,22 @@ impl Default for HubConfig {
 }
 
 impl HubConfig {
+    /// Each open log stream may have its credit under way in the hub.
+    pub(super) fn max_log_streams(&self) -> usize {
+        usize::try_from(self.log_budget / limits::LOG_CREDIT_FLOWING)
+            .unwrap_or(usize::MAX)
+            .min(tokio::sync::Semaphore::MAX_PERMITS)
+    }
+
     pub(super) fn validate(&self) -> Result<(), String> {
         const HOUR: Duration = Duration::from_secs(3600);
+        if self.log_budget < limits::LOG_CREDIT_FLOWING {
+            return Err(format!(
+                "log_budget is {} bytes; at least {}, for one log",
+                self.log_budget,
+                limits::LOG_CREDIT_FLOWING
+            ));
+        }
         let bounds = [
             ("create_hold", self.create_hold, limits::CREATE_TIMEOUT),
             ("ping_grace", self.ping_grace, HOUR),
@@ -94,13 +112,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hold_beyond_the_deadline_of_a_create_is_refused_by_name() {
+    fn what_cannot_be_right_is_refused_by_name() {
         let config = HubConfig {
             create_hold: Duration::from_secs(200),
             ..HubConfig::default()
         };
         assert!(config.validate().unwrap_err().starts_with("create_hold is 200s"));
         assert!(HubConfig::default().validate().is_ok());
+        let config = HubConfig {
+            log_budget: 1_000,
+            ..HubConfig::default()
+        };
+        assert!(
+            config
+                .validate()
+                .unwrap_err()
+                .starts_with("log_budget is 1000 bytes")
+        );
     }
 
     #[test]

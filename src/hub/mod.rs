@@ -105,6 +105,7 @@ impl Hub {
         let metrics = Metrics::default();
         let (store, recovered) =
             Store::open(&config.state_dir, metrics.store.clone()).map_err(|error| error.to_string())?;
+        let log_slots = Arc::new(Semaphore::new(config.max_log_streams()));
         let hub = Arc::new(Self {
             config,
             registry: Registry::default(),
@@ -112,7 +113,7 @@ impl Hub {
             calls: CallTable::default(),
             metrics,
             changes: watch::channel(),
-            log_slots: Arc::new(Semaphore::new(max_log_streams())),
+            log_slots,
             draining: CancellationToken::new(),
             store,
             closed: CancellationToken::new(),
@@ -213,10 +214,6 @@ impl Hub {
         self.draining.is_cancelled()
     }
 
-    fn max_log_streams(&self) -> usize {
-        max_log_streams()
-    }
-
     fn read_pods<R>(&self, read: impl FnOnce(&PodTable) -> R) -> R {
         read(&lock(&self.pods))
     }
@@ -280,11 +277,4 @@ impl Hub {
         let count = i64::try_from(self.registry.connected_count()).unwrap_or(i64::MAX);
         self.metrics.plugins_connected.set(count);
     }
-}
-
-/// Each open log stream may have this much under way in the hub.
-fn max_log_streams() -> usize {
-    usize::try_from(limits::HUB_LOG_BUDGET / limits::LOG_CREDIT_FLOWING)
-        .unwrap_or(usize::MAX)
-        .min(Semaphore::MAX_PERMITS)
 }

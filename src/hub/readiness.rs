@@ -45,7 +45,7 @@ impl Hub {
                 detail: format!(
                     "{} of {} log streams free",
                     self.log_slots.available_permits(),
-                    self.max_log_streams()
+                    self.config.max_log_streams()
                 ),
             },
         ]

@@ -1,7 +1,7 @@
 //! The table of streams: what is open, in either direction.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Instant,
 };
 
@@ -124,11 +124,11 @@ pub(crate) enum IncomingState {
     Ending,
 }
 
-/// All streams of a session.
+/// All streams of a session, in the order in which they were opened: so they end too.
 #[derive(Debug)]
 pub(crate) struct Streams {
-    pub(crate) outgoing: HashMap<StreamId, Outgoing>,
-    pub(crate) incoming: HashMap<StreamId, Incoming>,
+    pub(crate) outgoing: BTreeMap<StreamId, Outgoing>,
+    pub(crate) incoming: BTreeMap<StreamId, Incoming>,
     /// The next id of this side.
     pub(crate) next: Option<StreamId>,
     /// The highest id that the peer opened; 0 before.
@@ -144,8 +144,8 @@ pub(crate) struct Streams {
 impl Streams {
     pub(crate) fn new(side: Side) -> Self {
         Self {
-            outgoing: HashMap::new(),
-            incoming: HashMap::new(),
+            outgoing: BTreeMap::new(),
+            incoming: BTreeMap::new(),
             next: Some(StreamId::first(side)),
             last_peer: StreamId::LINK,
             next_deadline: None,

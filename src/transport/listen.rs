@@ -40,6 +40,10 @@ enum ListenSocket {
         listener: UnixListener,
         file: SocketFile,
     },
+    Queue {
+        streams: tokio::sync::mpsc::Receiver<(Io, String)>,
+        name: String,
+    },
 }
 
 /// Why nothing can listen there.
@@ -91,6 +95,19 @@ impl Listener {
         })
     }
 
+    /// Accepts what somebody else has accepted: streams of another kind, for example of a simulated network, each with its
+    /// peer's address for people. TLS, if any, is theirs. `name` is shown as the address.
+    pub fn of_streams(name: impl Into<String>, streams: tokio::sync::mpsc::Receiver<(Io, String)>) -> Self {
+        Self {
+            socket: ListenSocket::Queue {
+                streams,
+                name: name.into(),
+            },
+            tls: None,
+            handshakes: JoinSet::new(),
+        }
+    }
+
     /// Where it listens: `127.0.0.1:41234` (the port in use) or `unix:///path`.
     pub fn local_addr(&self) -> String {
         match &self.socket {
@@ -98,6 +115,7 @@ impl Listener {
                 .local_addr()
                 .map_or_else(|e| e.to_string(), |a| a.to_string()),
             ListenSocket::Unix { file, .. } => format!("unix://{}", file.path.display()),
+            ListenSocket::Queue { name, .. } => name.clone(),
         }
     }
 
@@ -108,6 +126,7 @@ impl Listener {
                 .local_addr()
                 .is_ok_and(|address| address.ip().is_loopback()),
             ListenSocket::Unix { .. } => true,
+            ListenSocket::Queue { .. } => false,
         }
     }
 
@@ -125,10 +144,10 @@ impl Listener {
                     Ok(Some(peer)) => return peer,
                     _ => continue,
                 },
-                accepted = accept_one(&self.socket), if room => accepted,
+                accepted = accept_one(&mut self.socket), if room => accepted,
             };
             match accepted {
-                Ok(Incoming::Unix(io)) => return (io, "unix".to_owned()),
+                Ok(Incoming::Ready(io, peer)) => return (io, peer),
                 Ok(Incoming::Tcp(stream, peer)) => match &self.tls {
                     None => return (Io::Tcp(stream), peer),
                     Some(config) => {
@@ -153,17 +172,25 @@ impl Listener {
 
 enum Incoming {
     Tcp(TcpStream, String),
-    Unix(Io),
+    Ready(Io, String),
 }
 
-async fn accept_one(socket: &ListenSocket) -> io::Result<Incoming> {
+async fn accept_one(socket: &mut ListenSocket) -> io::Result<Incoming> {
     match socket {
         ListenSocket::Tcp(listener) => {
             let (stream, peer) = listener.accept().await?;
             tune(&stream);
             Ok(Incoming::Tcp(stream, peer.to_string()))
         }
-        ListenSocket::Unix { listener, .. } => Ok(Incoming::Unix(Io::Unix(listener.accept().await?.0))),
+        ListenSocket::Unix { listener, .. } => Ok(Incoming::Ready(
+            Io::Unix(listener.accept().await?.0),
+            "unix".to_owned(),
+        )),
+        ListenSocket::Queue { streams, .. } => match streams.recv().await {
+            Some((io, peer)) => Ok(Incoming::Ready(io, peer)),
+            // Nobody is left who could bring one.
+            None => std::future::pending().await,
+        },
     }
 }
 

@@ -16,7 +16,7 @@ pub mod memory;
 pub mod tls;
 mod websocket;
 
-pub use dial::{Dial, DialError, DialResponse, dial};
+pub use dial::{Dial, DialError, DialResponse, dial, dial_over};
 pub use endpoint::{ConnectError, Endpoint, EndpointError};
 pub use io::{Duplex, Io};
 pub use listen::{ListenError, Listener};

@@ -229,6 +229,7 @@ impl HubSettings {
                     key_file: self.state_key_file.value.clone(),
                 },
             },
+            ..HubConfig::default()
         }
     }
 

@@ -91,29 +91,82 @@ impl AsyncWrite for Told {
     }
 }
 
-/// A reader that pauses for `pause` before it takes what was written; gives what the socket was told.
-async fn told_after(pause: Duration) -> Vec<Duration> {
-    let (near, mut far) = duplex(4);
-    let told = Arc::default();
-    let mut socket = Timed::new(Told(near, Arc::clone(&told)), Progress::new());
-    let reader = async {
-        sleep(pause).await;
-        let mut all = [0; 8];
-        far.read_exact(&mut all).await.unwrap();
-    };
-    let (wrote, ()) = tokio::join!(socket.write_all(b"12345678"), reader);
-    wrote.unwrap();
-    drop(socket);
-    let told = told.lock().unwrap();
-    told.clone()
+/// A served connection, its client, and what its socket was told.
+struct Served {
+    socket: Timed<Told>,
+    far: tokio::io::DuplexStream,
+    told: Arc<std::sync::Mutex<Vec<Duration>>>,
+    busy: Answering,
+}
+
+impl Served {
+    fn new(room: usize) -> Self {
+        let (near, far) = duplex(room);
+        let told = Arc::default();
+        let progress = Progress::new();
+        Self {
+            busy: progress.request(),
+            socket: Timed::new(Told(near, Arc::clone(&told)), progress),
+            far,
+            told,
+        }
+    }
+
+    /// As hyper does: it reads while it answers, to see the client go.
+    async fn reads_for(&mut self, time: Duration) {
+        let mut byte = [0];
+        let read = tokio::time::timeout(time, self.socket.read(&mut byte)).await;
+        assert!(read.is_err(), "{read:?}");
+    }
+
+    fn told(&self) -> Vec<Duration> {
+        std::mem::take(&mut self.told.lock().unwrap())
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_pauses_is_borne_before_the_kernel_would_end_it() {
-    let short = told_after(Duration::from_secs(10)).await;
-    assert!(short.is_empty(), "{short:?}");
-    let long = told_after(Duration::from_secs(300)).await;
-    assert_eq!(long, [limits::VIEWER_IDLE, limits::TCP_USER_TIMEOUT]);
+    let mut it = Served::new(4);
+    for pause in [10, 300] {
+        let reader = async {
+            sleep(Duration::from_secs(pause)).await;
+            let mut all = [0; 8];
+            it.far.read_exact(&mut all).await.unwrap();
+        };
+        let (wrote, ()) = tokio::join!(it.socket.write_all(b"12345678"), reader);
+        wrote.unwrap();
+    }
+    assert_eq!(it.told(), [limits::VIEWER_IDLE]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_is_one_whose_bytes_all_fit_into_the_socket() {
+    let mut it = Served::new(64);
+    it.socket.write_all(b"12345678").await.unwrap();
+    it.reads_for(limits::TCP_USER_TIMEOUT / 2 - Duration::from_secs(1))
+        .await;
+    assert!(it.told().is_empty());
+    // A line now and then puts nothing off: the first one may lie there.
+    it.socket.write_all(b"9").await.unwrap();
+    it.reads_for(Duration::from_secs(2)).await;
+    assert_eq!(it.told(), [limits::VIEWER_IDLE]);
+    // The kernel has not ended it meanwhile, so nothing lies there any more.
+    it.reads_for(limits::VIEWER_IDLE - Duration::from_secs(10)).await;
+    assert!(it.told().is_empty());
+    it.reads_for(Duration::from_secs(10)).await;
+    assert_eq!(it.told(), [limits::TCP_USER_TIMEOUT]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_asks_again_has_taken_the_answer() {
+    let mut it = Served::new(64);
+    it.socket.write_all(b"12345678").await.unwrap();
+    it.reads_for(limits::TCP_USER_TIMEOUT).await;
+    drop(it.busy);
+    it.far.write_all(b"G").await.unwrap();
+    assert_eq!(it.socket.read_u8().await.unwrap(), b'G');
+    let told = std::mem::take(&mut *it.told.lock().unwrap());
+    assert_eq!(told, [limits::VIEWER_IDLE, limits::TCP_USER_TIMEOUT]);
 }
 
 #[tokio::test(start_paused = true)]

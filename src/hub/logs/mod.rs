@@ -120,7 +120,10 @@ impl Hub {
             return Err(Status::new(
                 Code::ResourceExhausted,
                 reason::TOO_MANY_STREAMS,
-                format!("{} logs are being read through this hub", self.max_log_streams()),
+                format!(
+                    "{} logs are being read through this hub, as many as it has memory for: try again when one has ended",
+                    self.config.max_log_streams()
+                ),
             ));
         };
         let route = self

@@ -91,7 +91,32 @@ pub async fn dial(dial: &Dial) -> Result<(WebSocket<Io>, DialResponse), DialErro
     let started = tokio::time::Instant::now();
     let io = endpoint.connect(&dial.tls, dial.timeout).await?;
     let left = dial.timeout.saturating_sub(started.elapsed());
-    match tokio::time::timeout(left, upgrade(dial, &endpoint, io, &request, &key)).await {
+    finish(dial, &endpoint, io, &request, &key, left).await
+}
+
+/// As [`dial()`], on a stream to the hub that is there already: a tunnel, or a simulated network.
+///
+/// # Errors
+/// As [`dial()`], but for connecting.
+///
+/// # Cancel safety
+/// Dropping the future drops the stream.
+pub async fn dial_over(dial: &Dial, io: Io) -> Result<(WebSocket<Io>, DialResponse), DialError> {
+    let endpoint = Endpoint::parse(&dial.url)?;
+    let key = generate_key();
+    let request = request(dial, &endpoint, &key)?;
+    finish(dial, &endpoint, io, &request, &key, dial.timeout).await
+}
+
+async fn finish(
+    dial: &Dial,
+    endpoint: &Endpoint,
+    io: Io,
+    request: &[u8],
+    key: &str,
+    left: Duration,
+) -> Result<(WebSocket<Io>, DialResponse), DialError> {
+    match tokio::time::timeout(left, upgrade(dial, endpoint, io, request, key)).await {
         Ok(result) => result,
         Err(_) => Err(DialError::Timeout {
             url: endpoint.to_string(),
