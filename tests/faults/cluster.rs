@@ -30,7 +30,8 @@ pub(crate) struct Options {
     /// Instead of a directory of the cluster's own.
     pub(crate) hub_state: Option<PathBuf>,
     pub(crate) plugin_state: Option<PathBuf>,
-    /// The hub listens here too, for the plugin, which then dials it without a proxy.
+    /// The hub listens here too, for the plugin, which then dials it without a proxy; the kubelets come by the hub's
+    /// Unix socket, for it may be in a network of its own.
     pub(crate) link: Option<String>,
 }
 
@@ -103,7 +104,10 @@ impl Cluster {
         let peer = Peer::start(command, Role::Hub, &self.path.join("hub.err"), &self.history);
         let address = timeout(END, peer.address()).await.expect("a hub that listens");
         self.proxy.target(&address);
-        self.address.send_replace(address);
+        self.address.send_replace(match self.options.link {
+            Some(_) => format!("unix://{}", self.socket().display()),
+            None => address,
+        });
         *self.hub.lock().unwrap() = Some(peer);
     }
 
@@ -160,7 +164,7 @@ impl Cluster {
     pub(crate) fn others(&self) -> Vec<(i32, String)> {
         let own = [self.pid(Role::Hub), self.pid(Role::Plugin)];
         let mut others = processes::naming(&self.path);
-        others.retain(|(pid, line)| !own.contains(&Some(*pid)) && !line.starts_with("faults-holder"));
+        others.retain(|(pid, _)| !own.contains(&Some(*pid)));
         others
     }
 

@@ -7,20 +7,51 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
 
 use crate::history::Outcome;
 
-/// Sends a request; gives the answer once its head is there.
+/// Sends a request to HOST:PORT or unix:///PATH; gives the answer once its head is there.
 pub(crate) async fn open(
     address: &str,
+    method: &str,
+    target: &str,
+    body: &Value,
+) -> Result<Response<Incoming>, String> {
+    if let Some(path) = address.strip_prefix("unix://") {
+        let stream = UnixStream::connect(path).await;
+        send(
+            stream.map_err(|error| error.to_string())?,
+            "unix",
+            method,
+            target,
+            body,
+        )
+        .await
+    } else {
+        let stream = TcpStream::connect(address).await;
+        send(
+            stream.map_err(|error| error.to_string())?,
+            address,
+            method,
+            target,
+            body,
+        )
+        .await
+    }
+}
+
+async fn send(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    host: &str,
     method: &str,
     path: &str,
     body: &Value,
 ) -> Result<Response<Incoming>, String> {
-    let stream = TcpStream::connect(address)
-        .await
-        .map_err(|error| error.to_string())?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| error.to_string())?;
@@ -33,7 +64,7 @@ pub(crate) async fn open(
     let request = Request::builder()
         .method(method)
         .uri(path)
-        .header("host", address)
+        .header("host", host)
         .body(Full::new(body))
         .unwrap();
     sender

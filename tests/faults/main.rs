@@ -7,17 +7,26 @@
 #![allow(clippy::unwrap_used)]
 
 mod check;
+mod check_calls;
 mod check_logs;
 mod check_tests;
 mod cluster;
+mod counter;
+mod cuts;
+mod disk;
+mod drain;
 mod history;
 mod http;
 mod kills;
 mod kubelet;
 mod load;
+mod namespace;
+mod network;
+mod partition;
 mod peer;
 mod processes;
 mod proxy;
 mod readers;
 mod recovery;
 mod settings;
+mod stopped;
