@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench schema-accept vectors sim sim-mutants
+.PHONY: help run test lint bench schema-accept vectors sim sim-mutants faults
 
 CARGO ?= cargo
 BUF := target/tools/npm/node_modules/.bin/buf
@@ -41,6 +41,18 @@ sim: ## N schedules of the simulator (100000); FIRST=seed to begin elsewhere
 
 sim-mutants: ## Shows that each planted bug is found, within N schedules
 	SIM_MUTANTS=$(N) $(CARGO) test --profile sim --test sim every_planted -- --nocapture
+
+CYCLES ?= 200
+SECONDS_EACH ?= 120
+faults: ## Real processes killed, stopped, cut off, out of disk, in 15 minutes at most; SEED=n for the same decisions
+	tools/install nft || true # what needs it then says that it is not run
+	mkdir -p target && rm -f target/faults
+	status=0
+	FAULTS_SEED=$(or $(SEED),$$RANDOM) FAULTS_CYCLES=$(CYCLES) FAULTS_SECONDS=$(SECONDS_EACH) FAULTS_REPORT=$(CURDIR)/target/faults \
+	    $(CARGO) test --release --test faults -- --test-threads=16 || status=$$?
+	sort -t: -k2,2 -s target/faults
+	echo "rows: $$(grep -c '^run: ' target/faults) run, $$(grep -c '^not run: ' target/faults) not run, $$(grep -c '^FAILED: ' target/faults) failed"
+	exit $$status
 
 vectors: ## Write proto/vectors anew and replay them; `git diff` shows what changed on the wire
 	TOWLINE_VECTORS=write $(CARGO) test --test vectors golden

@@ -23,7 +23,7 @@ async fn drains(settings: Settings) -> Vec<String> {
     let mut random = settings.random("sigterm drains");
     let cluster = Cluster::start().await;
     let kubelet = cluster.kubelet();
-    let load = Load::start(&cluster, Weight::default(), &mut random).await;
+    let load = Load::start(&cluster, Weight::of(settings), &mut random).await;
     let ticker = load.ticker().clone();
     recovered(&kubelet, &ticker).await;
     let (begun, mut count, mut slowest) = (Instant::now(), 0, 0.0_f64);

@@ -28,7 +28,7 @@ async fn kills(settings: Settings) -> Vec<String> {
     while left > 0 {
         let cycles = left.min(SHARE);
         left -= cycles;
-        clusters.spawn(cluster(cycles, random.fork()));
+        clusters.spawn(cluster(cycles, random.fork(), settings));
     }
     let (mut hub, mut plugin, mut figures) = (Times::default(), Times::default(), Vec::new());
     while let Some(cluster) = clusters.join_next().await {
@@ -43,10 +43,10 @@ async fn kills(settings: Settings) -> Vec<String> {
     figures
 }
 
-async fn cluster(cycles: u64, mut random: fastrand::Rng) -> (Times, Times, Vec<String>) {
+async fn cluster(cycles: u64, mut random: fastrand::Rng, settings: Settings) -> (Times, Times, Vec<String>) {
     let cluster = Cluster::start().await;
     let kubelet = cluster.kubelet();
-    let load = Load::start(&cluster, Weight::default(), &mut random).await;
+    let load = Load::start(&cluster, Weight::of(settings), &mut random).await;
     let ticker = load.ticker().clone();
     recovered(&kubelet, &ticker).await;
     let (mut hub, mut plugin) = (Times::default(), Times::default());

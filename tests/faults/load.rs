@@ -20,6 +20,7 @@ use crate::{
     history::{Role, Seen, Signal, What},
     kubelet::{Kubelet, Pod},
     processes, readers,
+    settings::Settings,
 };
 
 /// Nothing that was begun takes longer once the faults are over: a create waits 110 s at most.
@@ -36,11 +37,11 @@ pub(crate) struct Weight {
     pub(crate) deleted: u8,
 }
 
-impl Default for Weight {
-    fn default() -> Self {
+impl Weight {
+    pub(crate) fn of(settings: Settings) -> Self {
         Self {
             pods: 6,
-            lines: 60,
+            lines: if settings.is_long() { 100 } else { 30 },
             deleted: 20,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use tokio::io::AsyncReadExt as _;
@@ -99,15 +99,4 @@ impl Drop for Holder {
     fn drop(&mut self) {
         let _ = self.child.start_kill();
     }
-}
-
-/// Whether such a program is there.
-pub(crate) fn has(program: &str) -> bool {
-    let tried: std::io::Result<Child> = Command::new(program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    tried.is_ok_and(|mut child| child.wait().is_ok())
 }

@@ -25,7 +25,7 @@ async fn faults(settings: Settings) -> Vec<String> {
     let mut random = settings.random("faults of the network");
     let cluster = Cluster::start().await;
     let kubelet = cluster.kubelet();
-    let load = Load::start(&cluster, Weight::default(), &mut random).await;
+    let load = Load::start(&cluster, Weight::of(settings), &mut random).await;
     let ticker = load.ticker().clone();
     recovered(&kubelet, &ticker).await;
     let end = Instant::now() + Duration::from_secs(settings.seconds);

@@ -8,48 +8,34 @@ use crate::{
     check::Rules,
     cluster::{Cluster, Options},
     load::{Load, Weight},
-    namespace::{Holder, has},
+    namespace::Holder,
     recovery::recovered,
-    settings::{NotRun, Settings, row},
+    settings::{NotRun, Settings, not_run, row},
 };
 
 const HUB: &str = "10.99.0.1";
 const PORT: &str = "3000";
 
-#[test]
-fn partition() {
-    row("partition", partitioned);
-}
+/// What happens to packets between the two: a name, and nft's words for it.
+const RULES: [(&str, &str); 4] = [
+    ("silence both ways", "drop"),
+    ("silence one way", "ip saddr 10.99.0.1 drop"),
+    ("a quarter lost at random", "numgen random mod 100 < 25 drop"),
+    ("rejected with a reset", "meta l4proto tcp reject with tcp reset"),
+];
+const DESTROYED: &str = "sockets destroyed";
 
 #[test]
-fn random_loss() {
-    row("random loss", async |settings| {
-        under_rules(
-            settings,
-            "random loss",
-            &[("random loss", "numgen random mod 100 < 25 drop")],
-        )
-        .await
+fn two_networks() {
+    row("two networks", async |settings| match networks().await {
+        Ok((hub, plugin)) => Ok(faults(settings, &hub, &plugin).await),
+        Err(NotRun(why)) => {
+            for name in RULES.map(|rule| rule.0).into_iter().chain([DESTROYED]) {
+                not_run(name, &why);
+            }
+            Err(NotRun(why))
+        }
     });
-}
-
-#[test]
-fn rejected_with_reset() {
-    row("rejected with reset", async |settings| {
-        let rule = "meta l4proto tcp reject with tcp reset";
-        under_rules(settings, "rejected with reset", &[("rejected", rule)]).await
-    });
-}
-
-#[test]
-fn sockets_destroyed() {
-    row("sockets destroyed", destroyed);
-}
-
-/// Silence, both ways and one way.
-async fn partitioned(settings: Settings) -> Result<Vec<String>, NotRun> {
-    let rules = [("both ways", "drop"), ("one way", "ip saddr 10.99.0.1 drop")];
-    under_rules(settings, "partition", &rules).await
 }
 
 /// Two networks with a hub in the one and its plugin in the other.
@@ -77,77 +63,81 @@ async fn cluster(hub: &Holder, plugin: &Holder) -> Cluster {
     Cluster::with(tempfile::tempdir().unwrap(), options).await
 }
 
-/// Each rule for a while, on what leaves and enters the hub's network.
-async fn under_rules(settings: Settings, name: &str, rules: &[(&str, &str)]) -> Result<Vec<String>, NotRun> {
-    if !has("nft") {
-        return Err(NotRun("needs nft (apt install nftables)".into()));
+async fn faults(settings: Settings, hub: &Holder, plugin: &Holder) -> Vec<String> {
+    let mut random = settings.random("two networks");
+    let cluster = cluster(hub, plugin).await;
+    let kubelet = cluster.kubelet();
+    let load = Load::start(&cluster, Weight::of(settings), &mut random).await;
+    let ticker = load.ticker().clone();
+    recovered(&kubelet, &ticker).await;
+    let tables = tables(hub);
+    let mut figures = Vec::new();
+    for (name, rule) in RULES {
+        if let Err(NotRun(why)) = tables.clone().and_then(|()| enforce(hub, rule)) {
+            not_run(name, &why);
+            continue;
+        }
+        cluster.history.fault(name);
+        sleep(Duration::from_secs(if settings.is_long() { 60 } else { 1 })).await;
+        for way in WAYS {
+            hub.run(&["nft", &format!("flush chain inet faults {}", way.0)])
+                .unwrap();
+        }
+        cluster.history.fault("clear");
+        let took = recovered(&kubelet, &ticker).await.as_secs_f64();
+        figures.push(format!("{name}: works again {took:.2} s after it is over"));
     }
-    let (hub, plugin) = networks().await?;
-    hub.run(&["nft", "add table inet faults"])?;
-    for way in ["input", "output"] {
+    match destroy(hub, plugin) {
+        Err(NotRun(why)) => not_run(DESTROYED, &why),
+        Ok(()) => {
+            cluster.history.fault(DESTROYED);
+            let took = recovered(&kubelet, &ticker).await.as_secs_f64();
+            figures.push(format!("{DESTROYED} by ss -K: works again after {took:.2} s"));
+        }
+    }
+    let more = load.settle(cluster, Rules::default()).await;
+    figures.extend(more);
+    figures
+}
+
+/// The hub's side: chains, and what of a packet names the pair.
+const WAYS: [(&str, &str); 2] = [("input", "iifname"), ("output", "oifname")];
+
+fn tables(hub: &Holder) -> Result<(), NotRun> {
+    hub.run(&["nft", "add table inet faults"])
+        .map_err(|NotRun(why)| NotRun(format!("needs nft (apt install nftables): {why}")))?;
+    for (way, _) in WAYS {
         let chain = format!("add chain inet faults {way} {{ type filter hook {way} priority 0; }}");
         hub.run(&["nft", &chain])?;
     }
-    let mut random = settings.random(name);
-    let cluster = cluster(&hub, &plugin).await;
-    let kubelet = cluster.kubelet();
-    let load = Load::start(&cluster, Weight::default(), &mut random).await;
-    let ticker = load.ticker().clone();
-    recovered(&kubelet, &ticker).await;
-    let mut times = Vec::new();
-    for (text, rule) in rules {
-        cluster.history.fault(*text);
-        for (way, device) in [("input", "iifname"), ("output", "oifname")] {
-            hub.run(&["nft", &format!("add rule inet faults {way} {device} way {rule}")])?;
-        }
-        sleep(Duration::from_secs(if settings.is_long() { 60 } else { 2 })).await;
-        hub.run(&["nft", "flush chain inet faults input"])?;
-        hub.run(&["nft", "flush chain inet faults output"])?;
-        cluster.history.fault("clear");
-        let took = recovered(&kubelet, &ticker).await;
-        times.push(format!("{text}: recovery {:.2} s", took.as_secs_f64()));
-    }
-    let mut figures = load.settle(cluster, Rules::default()).await;
-    figures.extend(times);
-    Ok(figures)
+    Ok(())
 }
 
-/// `ss -K` ends the link's socket on either side, as an operator or a firewall may.
-async fn destroyed(settings: Settings) -> Result<Vec<String>, NotRun> {
-    let (hub, plugin) = networks().await?;
-    let mut random = settings.random("sockets destroyed");
-    let cluster = cluster(&hub, &plugin).await;
-    let kubelet = cluster.kubelet();
-    let load = Load::start(&cluster, Weight::default(), &mut random).await;
-    let ticker = load.ticker().clone();
-    recovered(&kubelet, &ticker).await;
-    let (mut killed, mut refused) = (0, None);
-    for (side, filter) in [(&hub, "sport"), (&plugin, "dport")] {
-        let filter = format!("{filter} = :{PORT}");
-        match side.run(&[
+fn enforce(hub: &Holder, rule: &str) -> Result<(), NotRun> {
+    for (way, device) in WAYS {
+        hub.run(&["nft", &format!("add rule inet faults {way} {device} way {rule}")])?;
+    }
+    Ok(())
+}
+
+/// As an operator or a firewall may.
+fn destroy(hub: &Holder, plugin: &Holder) -> Result<(), NotRun> {
+    let mut ended = 0;
+    for (side, port) in [(hub, "sport"), (plugin, "dport")] {
+        let port = format!("{port} = :{PORT}");
+        let words = [
             "ss",
             "--kill",
             "--no-header",
             "--tcp",
             "state",
             "established",
-            &filter,
-        ]) {
-            Ok(text) => killed += text.lines().count(),
-            Err(why) => refused = Some(why),
-        }
-        sleep(Duration::from_millis(100)).await;
-        recovered(&kubelet, &ticker).await;
+            &port,
+        ];
+        ended += side.run(&words)?.lines().count();
     }
-    let mut figures = load.settle(cluster, Rules::default()).await;
-    if let Some(why) = refused {
-        return Err(why);
+    match ended {
+        0 => Err(NotRun("ss -K ended no socket: the kernel cannot".into())),
+        _ => Ok(()),
     }
-    if killed < 2 {
-        return Err(NotRun(format!(
-            "ss -K ended {killed} sockets: this kernel cannot"
-        )));
-    }
-    figures.push(format!("{killed} sockets destroyed"));
-    Ok(figures)
 }

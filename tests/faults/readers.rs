@@ -118,7 +118,8 @@ pub(crate) async fn follower(kubelet: Kubelet, pod: Pod) -> bool {
         };
         let whole = end == ReadEnd::Whole;
         history.note(What::ReaderEnd { reader, end });
-        if whole || some {
+        // A hub that keeps its state knows every pod that was created, until it is deleted.
+        if whole || some || said.contains("no pod") {
             return whole;
         }
         sleep(AGAIN).await;
