@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench schema-accept vectors sim sim-mutants slow-readers
+.PHONY: help run test lint bench schema-accept vectors sim sim-mutants slow-readers faults
 
 CARGO ?= cargo
 BUF := target/tools/npm/node_modules/.bin/buf
@@ -45,6 +45,18 @@ sim-mutants: ## Shows that each planted bug is found, within N schedules
 slow-readers: ## 1 GiB of log to ten readers, nine of which stall: memory, every byte, the times of others
 	SLOW_MIB=$(or $(MIB),1024) SLOW_CALLS=1000 SLOW_ROUNDS=3 SLOW_PAUSE=45 SLOW_JUDGE=1 \
 		$(CARGO) test --release --test slow_readers -- --nocapture --test-threads=1
+
+CYCLES ?= 200
+SECONDS_EACH ?= 120
+faults: ## Real processes killed, stopped, cut off, out of disk, in 15 minutes at most; SEED=n for the same decisions
+	tools/install nft || true # what needs it then says that it is not run
+	mkdir -p target && rm -f target/faults
+	status=0
+	FAULTS_SEED=$(or $(SEED),$$RANDOM) FAULTS_CYCLES=$(CYCLES) FAULTS_SECONDS=$(SECONDS_EACH) FAULTS_REPORT=$(CURDIR)/target/faults \
+	    $(CARGO) test --release --test faults -- --test-threads=16 || status=$$?
+	sort -t: -k2,2 -s target/faults
+	echo "rows: $$(grep -c '^run: ' target/faults) run, $$(grep -c '^not run: ' target/faults) not run, $$(grep -c '^FAILED: ' target/faults) failed"
+	exit $$status
 
 vectors: ## Write proto/vectors anew and replay them; `git diff` shows what changed on the wire
 	TOWLINE_VECTORS=write $(CARGO) test --test vectors golden
