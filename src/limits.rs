@@ -221,6 +221,9 @@ pub const HTTP_RETRY_AFTER: u64 = 5;
 pub const HTTP_HEARTBEAT: Duration = Duration::from_secs(20);
 /// A reader of such lines takes the connection for lost after this much silence: three blank lines that did not come.
 pub const HTTP_SILENCE: Duration = Duration::from_secs(60);
+/// What a client's kernel takes in though the client reads nothing, in bytes: below half of the smallest usual window.
+/// Up to so much of an answer a socket need not be told to wait for a reader that pauses.
+pub const HTTP_TAKEN_IN: usize = 16 << 10;
 /// TCP keepalive: a peer that is silent for this long is probed, so that one that has vanished is noticed also where
 /// nothing is sent (a quiet log). With [`TCP_USER_TIMEOUT`] the probes go on until that much time has passed.
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(20);

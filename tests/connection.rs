@@ -318,6 +318,16 @@ async fn a_log_arrives_byte_for_byte_and_ends_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_small_piece_of_a_log_does_not_keep_the_message_that_it_came_in() {
+    let ends = connect(limits::LOG_CHUNK as u64 + 100).await;
+    let mut stream = ends.hub.stream_logs(StreamLogs::default()).await.unwrap();
+    // Both came in one message.
+    let (large, small) = (stream.next().await.unwrap(), stream.next().await.unwrap());
+    assert_eq!((large.data.len(), small.data.len()), (limits::LOG_CHUNK, 100));
+    assert!(small.data.is_unique());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_reader_stops_the_sender() {
     let mut ends = connect(u64::MAX).await;
     let mut stream = ends.hub.stream_logs(StreamLogs::default()).await.unwrap();

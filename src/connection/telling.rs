@@ -2,6 +2,7 @@
 
 use std::{future::Future, panic::AssertUnwindSafe, pin::Pin};
 
+use bytes::Bytes;
 use futures::FutureExt;
 
 use super::{
@@ -11,6 +12,7 @@ use super::{
 };
 use crate::{
     code::{CloseCode, Code, reason},
+    limits,
     session::{Event, streams_body},
     transport::Transport,
     wire::{LogsEnd, Request, Response, Status, StreamId, StreamLogs, response},
@@ -65,8 +67,9 @@ impl<T: Transport> Driver<T> {
                 }
                 None => {}
             },
-            Event::LogChunk(id, chunk) => {
+            Event::LogChunk(id, mut chunk) => {
                 if let Some(Pending::Logs(reading)) = inner.pending.get_mut(&id) {
+                    chunk.data = of_its_own(chunk.data);
                     reading.chunks.push_back(chunk);
                     wake(&mut reading.waker);
                 }
@@ -184,4 +187,14 @@ fn end_call(shared: &Shared, id: StreamId, outcome: std::thread::Result<Response
         inner.running.remove(&id);
         inner.session.respond(id, response);
     });
+}
+
+/// Small bytes are copied out of the message that they came in, of up to 128 KiB: credit counts the bytes of a chunk, and a
+/// reader that stands still would keep a whole message for each line.
+fn of_its_own(data: Bytes) -> Bytes {
+    if data.len() < limits::LOG_CHUNK / 2 {
+        Bytes::copy_from_slice(&data)
+    } else {
+        data
+    }
 }

@@ -91,6 +91,8 @@ pub(super) struct Timed<T> {
     reading: Option<(Phase, Pin<Box<Sleep>>)>,
     /// How long a write that waits for its reader may still wait.
     writing: Option<Pin<Box<Sleep>>>,
+    /// Bytes written since the client asked.
+    written: usize,
     unsure: Option<Unsure>,
     lingering: Option<Pin<Box<Sleep>>>,
 }
@@ -124,6 +126,7 @@ impl<T> Timed<T> {
             progress,
             reading: None,
             writing: None,
+            written: 0,
             unsure: None,
             lingering: None,
         }
@@ -178,6 +181,9 @@ impl<T: AsyncRead + Unpin> Timed<T> {
 impl<T: Patient> Timed<T> {
     /// Passes on what a write gave, unless it has been pending for too long.
     fn watch_write<R>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        if wrote.is_pending() {
+            self.wrote(&Poll::Pending);
+        }
         self.watch_unsure(cx);
         if wrote.is_ready() {
             self.writing = None;
@@ -190,8 +196,14 @@ impl<T: Patient> Timed<T> {
         Poll::Ready(Err(timed_out("the client takes no bytes", limits::VIEWER_IDLE)))
     }
 
-    /// Notes that bytes went out, or wait to.
-    fn wrote(&mut self) {
+    /// Notes that bytes went out, or wait to. A few are no matter: they have reached the client's own kernel.
+    fn wrote(&mut self, wrote: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = wrote {
+            self.written = self.written.saturating_add(*bytes);
+            if self.written <= limits::HTTP_TAKEN_IN {
+                return;
+            }
+        }
         let now = Instant::now();
         let unsure = self.unsure.get_or_insert_with(|| Unsure {
             timer: Box::pin(sleep(limits::TCP_USER_TIMEOUT / 2)),
@@ -203,6 +215,7 @@ impl<T: Patient> Timed<T> {
 
     /// The client has asked again, so it has taken the answer before.
     fn heard(&mut self) {
+        self.written = 0;
         if self.unsure.take().is_some_and(|unsure| unsure.borne) {
             self.inner.bear(limits::TCP_USER_TIMEOUT);
         }
@@ -261,7 +274,7 @@ impl<T: AsyncRead + Patient + Unpin> AsyncRead for Timed<T> {
 impl<T: AsyncRead + AsyncWrite + Patient + Unpin> AsyncWrite for Timed<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.wrote();
+        self.wrote(&wrote);
         self.watch_write(cx, wrote)
     }
 
@@ -271,7 +284,7 @@ impl<T: AsyncRead + AsyncWrite + Patient + Unpin> AsyncWrite for Timed<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
-        self.wrote();
+        self.wrote(&wrote);
         self.watch_write(cx, wrote)
     }
 

@@ -141,8 +141,12 @@ async fn a_reader_that_pauses_is_borne_before_the_kernel_would_end_it() {
 
 #[tokio::test(start_paused = true)]
 async fn so_is_one_whose_bytes_all_fit_into_the_socket() {
-    let mut it = Served::new(64);
-    it.socket.write_all(b"12345678").await.unwrap();
+    let mut it = Served::new(2 * limits::HTTP_TAKEN_IN);
+    // So much has reached the client's machine, whatever it reads.
+    it.socket.write_all(&[b'x'; limits::HTTP_TAKEN_IN]).await.unwrap();
+    it.reads_for(2 * limits::VIEWER_IDLE).await;
+    assert!(it.told().is_empty());
+    it.socket.write_all(b"1").await.unwrap();
     it.reads_for(limits::TCP_USER_TIMEOUT / 2 - Duration::from_secs(1))
         .await;
     assert!(it.told().is_empty());
@@ -159,8 +163,11 @@ async fn so_is_one_whose_bytes_all_fit_into_the_socket() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_asks_again_has_taken_the_answer() {
-    let mut it = Served::new(64);
-    it.socket.write_all(b"12345678").await.unwrap();
+    let mut it = Served::new(2 * limits::HTTP_TAKEN_IN);
+    it.socket
+        .write_all(&[b'x'; limits::HTTP_TAKEN_IN + 1])
+        .await
+        .unwrap();
     it.reads_for(limits::TCP_USER_TIMEOUT).await;
     drop(it.busy);
     it.far.write_all(b"G").await.unwrap();
