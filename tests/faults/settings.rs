@@ -66,10 +66,8 @@ where
         .unwrap();
     match runtime.block_on(body(settings)) {
         Ok(figures) => {
-            report(&format!("run: {name}: {:.0} s", began.elapsed().as_secs_f64()));
-            for figure in figures {
-                report(&format!("  {name}: {figure}"));
-            }
+            let took = began.elapsed().as_secs_f64();
+            report(&format!("run: {name}: {took:.0} s\n  {}", figures.join("\n  ")));
         }
         Err(NotRun(why)) => not_run(name, &why),
     }
@@ -86,14 +84,14 @@ pub(crate) struct NotRun(pub(crate) String);
 
 /// Past the test's captured output, so that nothing is left out in silence. Figures only where somebody asked for a
 /// report, the file FAULTS_REPORT.
-fn report(line: &str) {
-    let asked = env::var_os("FAULTS_REPORT").is_some();
-    if asked || line.starts_with("not run") || line.starts_with("FAILED") || line.starts_with("  replay") {
-        let _ = writeln!(std::io::stderr(), "faults: {line}");
+fn report(text: &str) {
+    let file = env::var_os("FAULTS_REPORT");
+    if file.is_some() || !text.starts_with("run") {
+        let _ = writeln!(std::io::stderr(), "faults: {text}");
     }
-    if let Some(path) = env::var_os("FAULTS_REPORT") {
+    if let Some(path) = file {
         let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
-        writeln!(file, "{line}").unwrap();
+        file.write_all(format!("{text}\n").as_bytes()).unwrap();
     }
 }
 
@@ -111,9 +109,10 @@ impl Drop for Replay {
                 seconds,
             } = self.settings;
             let test = self.name.replace([' ', '-'], "_");
-            report(&format!("FAILED: {}", self.name));
             report(&format!(
-                "  replay: FAULTS_SEED={seed} FAULTS_CYCLES={cycles} FAULTS_SECONDS={seconds} cargo test --test faults {test}"
+                "FAILED: {}\n  replay: FAULTS_SEED={seed} FAULTS_CYCLES={cycles} FAULTS_SECONDS={seconds} \
+                    cargo test --test faults {test}",
+                self.name
             ));
         }
     }
