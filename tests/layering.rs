@@ -23,7 +23,7 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("limits", &[]),
     ("planted", &[]),
     ("wire", &["code", "limits"]),
-    ("session", &["wire", "code", "limits"]),
+    ("session", &["wire", "code", "limits", "planted"]),
     ("interlink", &["wire", "code", "limits"]),
     ("transport", &["wire", "code", "limits"]),
     (

@@ -96,7 +96,12 @@ impl Hub {
         let kept = self.store.is_durable();
         if kept {
             self.keep_delete(&plugin, old.delete.clone())?;
-            self.recorded(deadline).await?;
+            if let Err(unkept) = self.recorded(deadline).await {
+                if self.config.delete_when_offline == DeleteWhenOffline::Refuse {
+                    self.delete_dropped(&plugin, &old.delete.pod.uid);
+                }
+                return Err(unkept);
+            }
         }
         let status = match self.registry.route(&plugin) {
             _ if late => Status::new(
