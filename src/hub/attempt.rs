@@ -56,7 +56,13 @@ impl Hub {
                 biased;
                 () = flight.cancel.cancelled() => return Err(deleted()),
                 found = self.create_slot(plugin, deadline) => found,
-                () = self.draining.cancelled(), if !flight.is_kept() => Err(draining()),
+                // One that was recorded only after the drain had let the others go has a promise to give too.
+                () = self.draining.cancelled(), if !flight.is_promised() => {
+                    if flight.promise() {
+                        continue;
+                    }
+                    Err(draining())
+                }
             };
             let (route, slot) = match found {
                 Ok(found) => found,

@@ -97,7 +97,9 @@ impl Hub {
             tokio::select! {
                 biased;
                 // What is recorded is taken up by the next life.
-                () = hub.closed.cancelled() => {}
+                () = hub.closed.cancelled() => {
+                    flight.promise();
+                }
                 result = fly => guard.result = Some(result),
             }
         });

@@ -6,10 +6,13 @@ use tokio::time::{Instant, sleep};
 use towline::{
     code::{Code, reason},
     hub::{Hub, HubConfig, MemoryFile, StateDir},
-    wire::Status,
+    wire::{Register, Status},
 };
 
-use crate::fake::{Site, UID, connect, create, created, delete, hub, metric, pod, running, until};
+use crate::fake::{
+    Site, UID, connect, connect_as, create, create_at, created, delete, hub, metric, pod, pod_of,
+    registration, running, uid, until,
+};
 
 /// A hub over this file: of a new life each time.
 pub(crate) fn kept(file: &MemoryFile) -> Arc<Hub> {
@@ -195,4 +198,28 @@ async fn a_hub_that_goes_away_answers_the_creates_that_wait() {
         hub.pods().first().is_some_and(|pod| pod.job_id == "job-1")
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_is_recorded_after_the_drain_began_is_promised_at_once_too() {
+    let (file, site) = (MemoryFile::default(), Arc::new(Site::default()));
+    let hub = kept(&file);
+    connect(&hub, &site).await.cut().await;
+    // The drain takes its whole time, for this plugin does not answer.
+    let q = Register {
+        plugin: "q".into(),
+        ..registration("one")
+    };
+    let mut busy = connect_as(&hub, &site, q).await;
+    let _unanswered = create_at(&hub, Some("q"), pod_of(&uid(2), ""));
+    busy.next().await;
+    let draining = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.drain(Duration::from_secs(8)).await }
+    });
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    assert_eq!(create(&hub).await.unwrap().unwrap().pod_jid, "");
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(!draining.is_finished());
 }
