@@ -255,6 +255,11 @@ impl Hub {
         })
     }
 
+    /// Whether a create of this pod has no answer of its plugin yet.
+    fn is_in_hand(&self, uid: &str) -> bool {
+        self.read_pods(|pods| pods.get(uid).is_some_and(|entry| !entry.answered))
+    }
+
     fn has_suspects(&self, plugin: &str) -> bool {
         self.read_pods(|pods| pods.of(plugin).any(pods::Entry::is_suspected))
     }

@@ -83,6 +83,8 @@ pub(crate) struct Site {
     pub(crate) asked: Mutex<Vec<GetStatus>>,
     /// What GetStatus fails with.
     pub(crate) status_fails: Mutex<Option<Status>>,
+    /// What opening a log fails with.
+    pub(crate) logs_fail: Mutex<Option<Status>>,
     /// Pages of all pods never end.
     pub(crate) endless: Mutex<bool>,
 }
@@ -156,7 +158,11 @@ impl Peer for Fake {
     fn stream_logs(&self, open: StreamLogs, mut sink: LogSink) -> BoxFuture<Result<LogsEnd, Status>> {
         let site = self.site.clone();
         site.opens.lock().unwrap().push(open.clone());
+        let failure = site.logs_fail.lock().unwrap().clone();
         Box::pin(async move {
+            if let Some(status) = failure {
+                return Err(status);
+            }
             let mut offset = open.start.map_or(0, |start| start.offset);
             let mut first = true;
             loop {

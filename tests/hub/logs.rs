@@ -9,7 +9,7 @@ use towline::{
     wire::{LogOptions, PodRef, Register, Status},
 };
 
-use crate::fake::{Site, UID, connect, connect_as, hub, meta, metric, registration, until};
+use crate::fake::{Site, UID, connect, connect_as, create, hub, meta, metric, registration, until};
 
 async fn open(hub: &Arc<Hub>, options: LogOptions) -> Result<LogViewer, Status> {
     open_at(hub, "p", options).await
@@ -161,6 +161,42 @@ async fn a_reader_that_takes_nothing_for_ten_minutes_is_closed() {
     assert_eq!(metric(&hub, "towline_log_streams_open"), "1");
     sleep(Duration::from_secs(20)).await;
     assert_eq!(metric(&hub, "towline_log_streams_open"), "0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_follows_a_pod_whose_create_is_under_way_waits_for_it() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    *site.log_is_whole.lock().unwrap() = true;
+    *site.logs_fail.lock().unwrap() = Some(Status::new(Code::NotFound, reason::POD_NOT_FOUND, "no such pod"));
+    let mut link = connect(&hub, &site).await;
+    // Nothing is known of it: no.
+    let refused = loop {
+        match open(&hub, follow()).await.unwrap_err() {
+            early if early.kind() == Code::Unavailable => sleep(Duration::from_millis(50)).await,
+            refused => break refused,
+        }
+    };
+    assert_eq!(refused.kind(), Code::NotFound);
+    let creating = create(&hub);
+    let create = link.next().await;
+    let opening = tokio::spawn({
+        let hub = hub.clone();
+        async move { open(&hub, follow()).await }
+    });
+    until("asked again", || site.opens.lock().unwrap().len() > 2).await;
+    let asked_once = open(&hub, LogOptions::default()).await.unwrap_err();
+    assert!(
+        asked_once.message.contains("its create is under way"),
+        "{asked_once}"
+    );
+    create.created("job-1");
+    *site.logs_fail.lock().unwrap() = None;
+    creating.await.unwrap().unwrap();
+    let mut viewer = opening.await.unwrap().unwrap();
+    while let Some(piece) = viewer.next().await {
+        piece.unwrap();
+    }
+    assert!(viewer.end().unwrap().eof);
 }
 
 #[tokio::test(start_paused = true)]

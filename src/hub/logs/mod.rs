@@ -30,7 +30,6 @@ use bytes::Bytes;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     task::AbortHandle,
-    time::Instant,
 };
 
 use self::pump::Reading;
@@ -126,15 +125,8 @@ impl Hub {
                 ),
             ));
         };
-        let route = self
-            .registry
-            .route(&plugin)
-            .ok_or_else(|| self.registry.absence(&plugin))?;
         let mut reading = Reading::new(self.clone(), plugin, query, OpenLog::new(self, slot));
-        let began = Instant::now();
-        let first = reading.open(&route).await;
-        self.metrics.call("logs", first.as_ref(), began.elapsed());
-        let stream = first?;
+        let stream = reading.begin().await?;
         let (pieces, receiver) = mpsc::channel(QUEUE);
         let end = Arc::new(Mutex::new(None));
         let told = end.clone();

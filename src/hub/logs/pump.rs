@@ -62,6 +62,32 @@ impl Reading {
         }
     }
 
+    /// Opens the log. One who follows a pod whose create is under way waits for it.
+    pub(super) async fn begin(&mut self) -> Result<LogStream, Status> {
+        let until = Instant::now() + self.hub.config.log_hold;
+        loop {
+            let Some(route) = self.hub.registry.route(&self.plugin) else {
+                return Err(self.hub.registry.absence(&self.plugin));
+            };
+            let began = Instant::now();
+            let opened = self.open(&route).await;
+            (self.hub.metrics).call("logs", opened.as_ref(), began.elapsed());
+            let status = match opened {
+                Err(status)
+                    if status.kind() == Code::NotFound && self.hub.is_in_hand(&self.query.pod.uid) =>
+                {
+                    status
+                }
+                opened => return opened,
+            };
+            if !self.query.options.follow || Instant::now() + AGAIN >= until {
+                let text = format!("{}: its create is under way", status.message);
+                return Err(Status::new(Code::NotFound, &status.reason, text));
+            }
+            sleep(AGAIN).await;
+        }
+    }
+
     pub(super) async fn pump(
         mut self,
         mut stream: LogStream,
