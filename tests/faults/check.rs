@@ -1,6 +1,6 @@
 //! Judges a history: the six invariants, as a user sees them from outside. Pure.
 //!
-//! - I1 states never go back, and end as the pod did; what was known once stays known.
+//! - I1 states never go back, and end as the pod did; what was taken is known at the end.
 //! - I2 a followed log is a prefix without gap or repetition, the whole log when its end is whole; only a hub that went
 //!   breaks a reader, and only one of kubectl's kind.
 //! - I3 each call ends once, in time; what was promised is there.
@@ -136,7 +136,8 @@ fn states(history: &[Entry], pods: &mut BTreeMap<String, PodStory>, report: &mut
             } => pods.entry(uid.clone()).or_default().delete_begun = true,
             What::Seen { uid, seen } => {
                 let pod = pods.entry(uid.clone()).or_default();
-                if pod.delete_begun && *seen == Seen::Absent {
+                // No news, and taken as such: a hub that was killed may have shown what it had not yet written.
+                if *seen == Seen::Absent {
                     continue;
                 }
                 if let Some(last) = &pod.last {

@@ -129,7 +129,8 @@ fn refusal(op: Op, http: u16, text: &str, rules: &Rules, away: bool, pod: &mut P
             rules.refusals && http >= 422 && !text.trim().is_empty()
         }
         // 504: its open acknowledgement did not come over a link that nobody knew to be dead.
-        Op::Logs => matches!(http, 429 | 503 | 504) || pod.delete_begun,
+        // 404: the create was promised and is not at its plugin yet.
+        Op::Logs => matches!(http, 429 | 503 | 504) || pod.delete_begun || http == 404 && pod.jids.is_empty(),
         Op::Delete | Op::Status => away && http == 503,
     };
     (!fine).then(|| format!("was answered {http}: {}", text.trim()))

@@ -68,7 +68,6 @@ pub(crate) async fn kubectl(kubelet: Kubelet, pod: Pod) -> bool {
                     return true;
                 }
             }
-            Ok(response) if response.status() == 404 => return false,
             _ => {}
         }
         sleep(AGAIN).await;
@@ -118,7 +117,7 @@ pub(crate) async fn follower(kubelet: Kubelet, pod: Pod) -> bool {
         };
         let whole = end == ReadEnd::Whole;
         history.note(What::ReaderEnd { reader, end });
-        // A hub that keeps its state knows every pod that was created, until it is deleted.
+        // A hub that keeps its state knows every pod that was created, until it is deleted. Its plugin may not yet.
         if whole || some || said.contains("no pod") {
             return whole;
         }
