@@ -38,6 +38,9 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// A long run says where it is.
+const PROGRESS: u64 = 20_000;
+
 #[test]
 fn no_schedule_breaks_an_invariant() {
     let count = number("SIM_N").unwrap_or(2_000);
@@ -55,6 +58,13 @@ fn no_schedule_breaks_an_invariant() {
                     }
                     let outcome = world::run(seed);
                     steps.fetch_add(outcome.steps as u64, Ordering::Relaxed);
+                    let done = seed + 1 - first;
+                    if done.is_multiple_of(PROGRESS) {
+                        println!(
+                            "sim: {done} of {count} schedules, {} failed",
+                            failed.lock().unwrap().len()
+                        );
+                    }
                     if !outcome.violations.is_empty() {
                         failed.lock().unwrap().push((seed, outcome.violations));
                     }
