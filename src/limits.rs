@@ -155,6 +155,9 @@ pub const STORE_COMPACT_AT_OPEN: u64 = 16 << 20;
 pub const STORE_COMPACT_RUNNING: u64 = 64 << 20;
 /// Bytes in use of a state file that is made smaller while the hub runs.
 pub const STORE_COMPACT_USED: u64 = 32 << 20;
+/// How long a status call waits until what it tells is in the state directory. The caller pays: after it a state is
+/// told that a crash of the hub may take back for a moment.
+pub const SHOWN_STATE_WAIT: Duration = Duration::from_secs(1);
 /// Plugin names that the hub remembers. A new name pays: 4005.
 pub const HUB_PLUGINS: usize = 10_000;
 /// Pods that the hub knows, over all plugins. A create pays: RESOURCE_EXHAUSTED; a state of one more is refused and

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     ANNOTATION, CallMeta, Hub, LogQuery, LogViewer,
@@ -19,6 +19,7 @@ use crate::{
     interlink::{
         CreateStruct, PingResponse, Pod, PodCreateRequests, PodStatus, complete, lost, validate_create,
     },
+    limits,
     wire::{Status, Timestamp},
 };
 
@@ -108,7 +109,7 @@ impl Hub {
     /// None today; the signature leaves room for tables that can fail.
     pub async fn status(&self, scope: Option<&str>, pods: &[Pod]) -> Result<Vec<PodStatus>, Status> {
         let at = Timestamp::from(SystemTime::now());
-        Ok(self.read_pods(|table| {
+        let states = self.read_pods(|table| {
             let one = |pod: &Pod| {
                 let entry = table.get(pod.uid())?;
                 if scope.is_some_and(|scope| scope != entry.plugin) {
@@ -124,7 +125,13 @@ impl Hub {
                 }
             };
             pods.iter().filter_map(one).collect()
-        }))
+        });
+        // What is told must not be taken back by a restart: it is on the disk first. A disk that fails or is slow does
+        // not keep the state from who asks.
+        if self.store.is_durable() && self.store.health().is_ok() {
+            let _ = timeout(limits::SHOWN_STATE_WAIT, self.store.committed()).await;
+        }
+        Ok(states)
     }
 
     /// Opens a log. Returns when the plugin acknowledged the open.
