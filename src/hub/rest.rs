@@ -128,7 +128,8 @@ impl Hub {
         });
         // What is told must not be taken back by a restart: it is on the disk first. A disk that fails or is slow does
         // not keep the state from who asks.
-        if self.store.is_durable() && self.store.health().is_ok() {
+        let told_too_early = || pods.iter().any(|pod| self.store.holds_pod(pod.uid()));
+        if self.store.is_durable() && self.store.health().is_ok() && told_too_early() {
             let _ = timeout(limits::SHOWN_STATE_WAIT, self.store.committed()).await;
         }
         Ok(states)

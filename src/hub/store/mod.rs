@@ -242,6 +242,11 @@ impl Store {
         self.put(|_| (Key::Tombstone(uid.to_owned()), None));
     }
 
+    /// Whether the last change of this pod is not on the disk yet.
+    pub(crate) fn holds_pod(&self, uid: &str) -> bool {
+        self.queue.holds(&Key::Pod(uid.to_owned()))
+    }
+
     /// Waits until everything that was put before this call is on the disk. At once without a state directory.
     ///
     /// # Errors

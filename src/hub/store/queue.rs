@@ -1,7 +1,7 @@
 //! What waits to be written, and the task that writes it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -42,6 +42,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     batch: Batch,
+    /// Rows that are being written now.
+    writing: BTreeSet<Key>,
     /// How many puts there were.
     puts: u64,
 }
@@ -95,15 +97,28 @@ impl Queue {
         }
     }
 
+    /// Whether this row is not on the disk yet as it was put last.
+    pub(super) fn holds(&self, key: &Key) -> bool {
+        let waiting = self.lock();
+        waiting.batch.contains_key(key) || waiting.writing.contains(key)
+    }
+
     fn take(&self) -> (Batch, u64) {
         let mut waiting = self.lock();
         self.meter.queued(0);
-        (std::mem::take(&mut waiting.batch), waiting.puts)
+        let batch = std::mem::take(&mut waiting.batch);
+        waiting.writing = batch.keys().cloned().collect();
+        (batch, waiting.puts)
+    }
+
+    fn written(&self) {
+        self.lock().writing.clear();
     }
 
     /// What could not be written waits again, unless something newer does.
     fn give_back(&self, batch: Batch) {
         let mut waiting = self.lock();
+        waiting.writing.clear();
         for (key, value) in batch {
             waiting.batch.entry(key).or_insert(value);
         }
@@ -164,6 +179,7 @@ pub(super) async fn write(queue: Arc<Queue>, mut disk: Disk, end: CancellationTo
         match outcome {
             Ok(()) => {
                 delay = RETRY_MIN;
+                queue.written();
                 queue.progress.change(|progress| {
                     progress.committed = puts;
                     progress.failed = None;

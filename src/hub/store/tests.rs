@@ -159,6 +159,22 @@ async fn no_secret_is_readable_in_any_file_and_nobody_else_may_look() {
 }
 
 #[tokio::test]
+async fn a_pod_is_held_until_its_last_change_is_on_the_disk() {
+    let file = MemoryFile::default();
+    let (store, _) = Store::open(&StateDir::Memory(file.clone()), Meter::default()).unwrap();
+    assert!(!store.holds_pod("a"));
+    file.fail(Some("no space left"));
+    store.put_pod(&pod("a", 1));
+    assert!(store.holds_pod("a"));
+    store.committed().await.unwrap_err();
+    assert!(store.holds_pod("a"));
+    file.fail(None);
+    store.put_pod(&pod("b", 1));
+    while store.committed().await.is_err() {}
+    assert!(!store.holds_pod("a") && !store.holds_pod("b"));
+}
+
+#[tokio::test]
 async fn with_another_key_a_create_is_left_out_and_a_delete_still_stands() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(&path(dir.path()), Meter::default()).unwrap();
