@@ -1,9 +1,12 @@
 //! Hooks, deletes and deadlines.
 
 use serde_json::json;
-use towline::wire::{PodEventType, Presence};
+use towline::{
+    code::Code,
+    wire::{PodEventType, Presence},
+};
 
-use crate::hub::{Hub, ended, is_running, sh, with};
+use crate::hub::{Hub, UID, ended, is_running, sh, with};
 
 #[tokio::test]
 async fn hooks_run_after_the_start_and_before_the_end() {
@@ -55,4 +58,22 @@ async fn a_deadline_ends_the_pod() {
     let main = ended(&state.containers[0]);
     assert_ne!(main.exit_code, 0);
     assert!(main.message.starts_with("DeadlineExceeded"), "{main:?}");
+}
+
+#[tokio::test]
+async fn the_log_of_a_pod_whose_files_have_gone_is_not_told_as_one_that_began_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut hub = Hub::start(dir.path()).await;
+    hub.create(json!({"restartPolicy": "Never", "containers": [sh("main", "echo one")]}))
+        .await
+        .unwrap();
+    hub.ended().await;
+    assert_eq!(hub.log("").await.unwrap(), "one\n");
+    // As in the middle of its removal: the files go before the record.
+    let pod = dir.path().join("pods").join(UID);
+    std::fs::rename(&pod, dir.path().join("away")).unwrap();
+    let gone = hub.log("").await.unwrap_err();
+    assert_eq!(gone.kind(), Code::NotFound);
+    assert!(gone.message.contains("was deleted"), "{gone}");
+    std::fs::rename(dir.path().join("away"), &pod).unwrap();
 }

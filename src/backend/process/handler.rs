@@ -63,7 +63,16 @@ impl Handler for ProcessBackend {
             return Err(Status::new(Code::NotFound, reason::POD_NOT_FOUND, text));
         };
         let container = plan.log_of(&request.container)?.to_owned();
-        let dir = store::container_dir(&self.shared.store.pod_dir(&plan.pod.uid), &container);
+        let pod_dir = self.shared.store.pod_dir(&plan.pod.uid);
+        // A pod on its way out has lost its files before its record: that is no log that begins anew.
+        let deleted = || {
+            let text = format!("pod {} was deleted, and its log with it", plan.pod);
+            Err(Status::new(Code::NotFound, reason::POD_NOT_FOUND, text))
+        };
+        if !pod_dir.exists() {
+            return deleted();
+        }
+        let dir = store::container_dir(&pod_dir, &container);
         request.container.clone_from(&container);
         let may_start = move || {
             let state = state.borrow();
@@ -71,7 +80,10 @@ impl Handler for ProcessBackend {
             all.find(|told| told.name == container)
                 .is_some_and(|told| !matches!(told.state, Some(State::Terminated(_))))
         };
-        log::stream(&dir, &request, may_start, sink).await
+        match log::stream(&dir, &request, may_start, sink).await {
+            Err(status) if status.kind() == Code::OutOfRange && !pod_dir.exists() => deleted(),
+            ended => ended,
+        }
     }
 
     async fn node(&self) -> NodeStatus {
