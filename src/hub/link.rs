@@ -99,9 +99,15 @@ pub(crate) async fn serve<T: Transport>(hub: Arc<Hub>, transport: T, identity: I
         in_sync: AtomicBool::new(false),
         to_ack: Notify::new(),
     });
+    // What Welcome says is an acknowledgement like any other.
+    let mark = if hub.store.is_durable() && !planted::is(Bug::EarlyAck) {
+        attached.kept
+    } else {
+        attached.applied
+    };
     let applied = EventAck {
-        epoch: attached.applied.epoch,
-        seq: attached.applied.seq + u64::from(planted::is(Bug::AckBeyondApplied)),
+        epoch: mark.epoch,
+        seq: mark.seq + u64::from(planted::is(Bug::AckBeyondApplied)),
     };
     let connection = accepted.welcome(welcome(features, &applied), link.clone() as Arc<dyn Peer>);
     session.connection = Some(connection.clone());

@@ -77,6 +77,7 @@ impl Link {
                 self.to_ack.notify_one();
                 continue;
             }
+            hub.registry.kept(&self.plugin, mark);
             if !connection.send_ack(EventAck {
                 epoch: mark.epoch,
                 seq: mark.seq,

@@ -63,6 +63,29 @@ async fn after_a_crash_a_plugin_goes_on_after_what_was_acknowledged_and_is_read_
 }
 
 #[tokio::test(start_paused = true)]
+async fn welcome_acknowledges_only_what_is_on_the_disk() {
+    let (file, site) = (MemoryFile::default(), Arc::new(Site::default()));
+    let hub = kept(&file);
+    let mut link = connect(&hub, &site).await;
+    created(&hub, &mut link).await;
+    link.connection.send_event(event(running(1)));
+    acked(&site, 1).await;
+    file.fail(Some("No space left on device"));
+    link.connection.send_event(event(running(2)));
+    until("applied", || !hub.checks().iter().all(|check| check.ok)).await;
+    link.cut().await;
+    let link = connect(&hub, &site).await;
+    assert_eq!(link.welcome.applied, Some(EventAck { epoch: 7, seq: 1 }));
+    // It comes again, and is acknowledged when the disk has it.
+    link.connection.send_event(event(running(2)));
+    file.fail(None);
+    acked(&site, 2).await;
+    link.cut().await;
+    let link = connect(&hub, &site).await;
+    assert_eq!(link.welcome.applied, Some(EventAck { epoch: 7, seq: 2 }));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_damaged_file_is_given_up_and_everything_is_read_from_the_plugins() {
     let (file, site) = (MemoryFile::default(), Arc::new(Site::default()));
     let hub = kept(&file);

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{
@@ -64,13 +64,13 @@ impl Reading {
 
     /// Opens the log. One who follows a pod whose create is under way waits for it.
     pub(super) async fn begin(&mut self) -> Result<LogStream, Status> {
-        let until = Instant::now() + self.hub.config.log_hold;
+        let until = Instant::now() + limits::LOG_OPEN_TIMEOUT;
         loop {
             let Some(route) = self.hub.registry.route(&self.plugin) else {
                 return Err(self.hub.registry.absence(&self.plugin));
             };
             let began = Instant::now();
-            let opened = self.open(&route).await;
+            let opened = self.open(&route, until).await;
             (self.hub.metrics).call("logs", opened.as_ref(), began.elapsed());
             let status = match opened {
                 Err(status)
@@ -186,7 +186,7 @@ impl Reading {
             if std::mem::take(&mut lost) {
                 self.hub.metrics.log_resumes.inc();
             }
-            let status = match self.open(&route).await {
+            let status = match self.open(&route, Instant::now() + limits::LOG_OPEN_TIMEOUT).await {
                 Ok(stream) => return Ok(stream),
                 Err(status) => status,
             };
@@ -204,7 +204,7 @@ impl Reading {
         }
     }
 
-    pub(super) async fn open(&mut self, route: &Route) -> Result<LogStream, Status> {
+    async fn open(&mut self, route: &Route, until: Instant) -> Result<LogStream, Status> {
         let mut options = self.query.options;
         let mut start = self.place.start();
         if planted::is(Bug::LogResumedAtStart)
@@ -233,7 +233,7 @@ impl Reading {
             timeout_ms: u64::try_from(limits::LOG_OPEN_TIMEOUT.as_millis()).unwrap_or(u64::MAX),
         };
         self.place.opened(start);
-        match timeout(limits::LOG_OPEN_TIMEOUT, route.connection.stream_logs(open)).await {
+        match timeout_at(until, route.connection.stream_logs(open)).await {
             Ok(opened) => opened,
             Err(_) => Err(Status::new(
                 Code::DeadlineExceeded,

@@ -52,6 +52,8 @@ pub(crate) struct Attached {
     pub(crate) number: SessionNumber,
     /// What the hub has applied of the present outbox epoch.
     pub(crate) applied: Mark,
+    /// So much of it is on the disk.
+    pub(crate) kept: Mark,
     /// The hub has read all its pods since that outbox began: what it lacks comes as events.
     pub(crate) synced: bool,
     /// They were all read in this life of the hub.
@@ -123,6 +125,7 @@ impl Registry {
             lost_reason: String::new(),
             last_good: None,
             applied: Mark::default(),
+            kept: Mark::default(),
             synced: false,
             read: false,
             session: None,
@@ -148,6 +151,7 @@ impl Registry {
         // Of another epoch nothing is known; applied() takes the new one over.
         if plugin.applied.epoch != epoch {
             plugin.applied = Mark::default();
+            plugin.kept = Mark::default();
             plugin.synced = false;
         }
         plugin.session = Some(session);
@@ -160,6 +164,7 @@ impl Registry {
         Ok(Attached {
             number,
             applied: plugin.applied,
+            kept: plugin.kept,
             synced: plugin.synced,
             read: plugin.read,
             old,
@@ -278,6 +283,21 @@ impl Registry {
             plugin.read = true;
         }
         true
+    }
+
+    /// What was applied up to this mark is on the disk: it may be acknowledged, also to a later session.
+    pub(crate) fn kept(&self, name: &str, mark: Mark) {
+        let mut state = lock(&self.state);
+        let Some(plugin) = state.plugins.get_mut(name) else {
+            return;
+        };
+        if plugin.applied.epoch != mark.epoch {
+            return;
+        }
+        if plugin.kept.epoch != mark.epoch {
+            plugin.kept = mark;
+        }
+        plugin.kept.seq = plugin.kept.seq.max(mark.seq);
     }
 
     /// What was applied of the present session's outbox.

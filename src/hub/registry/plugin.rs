@@ -31,6 +31,8 @@ pub(crate) struct Plugin {
     /// When ping was last good, and with what; the grace runs from here.
     pub(crate) last_good: Option<(Instant, NodeStatus)>,
     pub(crate) applied: Mark,
+    /// Of it, what is on the disk: after a crash the hub knows no more.
+    pub(super) kept: Mark,
     /// All its pods were read since its present outbox began.
     pub(super) synced: bool,
     /// All its pods were read in this life of the hub.
@@ -94,6 +96,10 @@ impl Plugin {
             reconnects: 0,
             lost_reason: "it has not come back since the hub was started".to_owned(),
             applied: Mark {
+                epoch: row.mark.epoch,
+                seq: row.mark.seq,
+            },
+            kept: Mark {
                 epoch: row.mark.epoch,
                 seq: row.mark.seq,
             },
