@@ -25,9 +25,12 @@ mod world;
 
 use towline::planted::Bug;
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 fn number(name: &str) -> Option<u64> {
@@ -36,6 +39,33 @@ fn number(name: &str) -> Option<u64> {
 
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A schedule takes milliseconds; one that is still the same after this long is in a loop, and nothing else would tell its seed.
+const STUCK: Duration = Duration::from_secs(120);
+
+/// Ends the process when a schedule never ends.
+fn watch(doing: &[AtomicU64], over: &AtomicBool) {
+    let seeds = || {
+        doing
+            .iter()
+            .map(|seed| seed.load(Ordering::Relaxed))
+            .collect::<Vec<_>>()
+    };
+    let mut since: Vec<_> = seeds().into_iter().map(|seed| (seed, Instant::now())).collect();
+    while !over.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(20));
+        for (now, (seed, began)) in seeds().into_iter().zip(&mut since) {
+            if now != *seed {
+                (*seed, *began) = (now, Instant::now());
+            } else if now != u64::MAX && began.elapsed() >= STUCK {
+                println!(
+                    "seed {now} never ends\n  replay: SIM_LIVE=1 SIM_SEED={now} cargo test --test sim one_schedule -- --nocapture"
+                );
+                std::process::exit(101);
+            }
+        }
+    }
 }
 
 /// A long run says where it is.
@@ -48,29 +78,40 @@ fn no_schedule_breaks_an_invariant() {
     let next = AtomicU64::new(first);
     let steps = AtomicU64::new(0);
     let failed: Mutex<Vec<(u64, Vec<String>)>> = Mutex::default();
+    let doing: Vec<AtomicU64> = (0..threads()).map(|_| AtomicU64::new(0)).collect();
+    let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for _ in 0..threads() {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= first + count || failed.lock().unwrap().len() >= 10 {
-                        return;
+        scope.spawn(|| watch(&doing, &over));
+        let workers: Vec<_> = (doing.iter())
+            .map(|doing| {
+                let (next, steps, failed) = (&next, &steps, &failed);
+                scope.spawn(move || {
+                    loop {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        doing.store(seed, Ordering::Relaxed);
+                        if seed >= first + count || failed.lock().unwrap().len() >= 10 {
+                            return doing.store(u64::MAX, Ordering::Relaxed);
+                        }
+                        let outcome = world::run(seed);
+                        steps.fetch_add(outcome.steps as u64, Ordering::Relaxed);
+                        let done = seed + 1 - first;
+                        if done.is_multiple_of(PROGRESS) {
+                            println!(
+                                "sim: {done} of {count} schedules, {} failed",
+                                failed.lock().unwrap().len()
+                            );
+                        }
+                        if !outcome.violations.is_empty() {
+                            failed.lock().unwrap().push((seed, outcome.violations));
+                        }
                     }
-                    let outcome = world::run(seed);
-                    steps.fetch_add(outcome.steps as u64, Ordering::Relaxed);
-                    let done = seed + 1 - first;
-                    if done.is_multiple_of(PROGRESS) {
-                        println!(
-                            "sim: {done} of {count} schedules, {} failed",
-                            failed.lock().unwrap().len()
-                        );
-                    }
-                    if !outcome.violations.is_empty() {
-                        failed.lock().unwrap().push((seed, outcome.violations));
-                    }
-                }
-            });
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.join().unwrap();
         }
+        over.store(true, Ordering::Relaxed);
     });
     let failed = failed.into_inner().unwrap();
     println!(

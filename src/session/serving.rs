@@ -177,6 +177,8 @@ impl Session {
         let Some(stream) = self.streams.incoming.get_mut(&id) else {
             return;
         };
+        // Also of one that has its answer, which waits to be written: else it would be due for ever.
+        stream.deadline = None;
         if !matches!(stream.state, IncomingState::Running | IncomingState::Cancelled) {
             return;
         }
@@ -184,7 +186,6 @@ impl Session {
             self.events.push_back(Event::Cancelled(id));
         }
         stream.state = IncomingState::Expired;
-        stream.deadline = None;
         stream.send.queue.push_back(Body::Response(failed(status)));
         let (kind, alone) = (stream.kind, stream.send.queue.len() == 1);
         self.schedule.answer(id, kind, alone);

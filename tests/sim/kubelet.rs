@@ -168,6 +168,15 @@ async fn create(world: &Rc<World>, wish: &Rc<Wish>) {
     };
     in_time("create", wish, began, Duration::from_secs(110));
     note(|| format!("create of {}: {told:?}", wish.name()));
+    // A hub that forgot the pod in a restart, and then could not reach its plugin, has said that it failed: so it has it deleted.
+    if before == Told::Created
+        && told == Told::Refused
+        && world.hub_life() != wish.answered_by.get()
+        && !world.is_durable()
+    {
+        wish.delete_asked.set(true);
+        wish.told.set(Told::Lost);
+    }
     // The first answer is the one that Kubernetes acts on; but after a refusal a second create may come through.
     if before == Told::Nothing || (before == Told::Refused && told != Told::Nothing) {
         wish.answered_by.set(world.hub_life());

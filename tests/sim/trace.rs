@@ -18,6 +18,8 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Trace {
     began: Instant,
+    /// Each line is printed at once too (`SIM_LIVE=1`): for a schedule that never ends.
+    live: bool,
     lines: RefCell<Vec<(Duration, String)>>,
     wrong: RefCell<Vec<String>>,
 }
@@ -38,6 +40,7 @@ impl Trace {
         });
         let trace = Rc::new(Self {
             began: Instant::now(),
+            live: std::env::var_os("SIM_LIVE").is_some(),
             lines: RefCell::default(),
             wrong: RefCell::default(),
         });
@@ -87,7 +90,11 @@ impl Trace {
 pub(crate) fn note(what: impl FnOnce() -> String) {
     TRACE.with(|trace| {
         if let Some(trace) = &*trace.borrow() {
-            trace.lines.borrow_mut().push((trace.began.elapsed(), what()));
+            let line = (trace.began.elapsed(), what());
+            if trace.live {
+                println!("{:>10.3}s  {}", line.0.as_secs_f64(), line.1);
+            }
+            trace.lines.borrow_mut().push(line);
         }
     });
 }

@@ -711,6 +711,11 @@ impl World {
             .find_map(|plugin| plugin.batch.log(wish.uid(), epoch))
     }
 
+    /// Whether the hub has a state directory.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// Which life of the hub this is.
     pub(crate) fn hub_life(&self) -> u64 {
         self.hub_lives.get()

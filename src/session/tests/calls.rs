@@ -122,6 +122,23 @@ fn a_deadline_ends_the_call_on_both_sides_and_frees_the_slot_when_the_handler_en
 }
 
 #[test]
+fn an_answer_that_cannot_leave_before_the_deadline_is_not_due_for_ever() {
+    let mut pair = Pair::open();
+    let mut request = status_request();
+    request.timeout_ms = 5_000;
+    let id = pair.hub.open_call(request, pair.now).unwrap();
+    pair.settle();
+    pair.plugin.respond(id, Response::default());
+    // The transport takes nothing meanwhile.
+    pair.now += Duration::from_secs(5);
+    pair.plugin.handle_timeout(pair.now);
+    assert!(pair.plugin.poll_timeout().is_none_or(|at| at > pair.now));
+    pair.settle();
+    assert_eq!(pair.responses().len(), 1);
+    pair.assert_at_rest();
+}
+
+#[test]
 fn an_unwritten_call_is_cancelled_without_a_frame() {
     let mut pair = Pair::open();
     let id = pair.hub.open_call(status_request(), pair.now).unwrap();
