@@ -8,6 +8,7 @@ mod answer;
 mod config;
 mod create;
 mod delete;
+mod entry;
 mod handler;
 mod log;
 mod news;

@@ -15,8 +15,8 @@ pub(super) enum Found {
     Nothing,
     /// What is known already.
     Same,
-    /// The plugin says that it does not find the pod.
-    NotFound,
+    /// The plugin says that it has no such pod.
+    Missing,
     /// Something has changed.
     News(PodEventType, PodState),
 }
@@ -29,7 +29,7 @@ pub(super) fn news(pod: &PodRef, job_id: &str, before: Option<&PodState>, status
         return Found::Nothing;
     }
     if state.containers.iter().all(is_not_found) {
-        return Found::NotFound;
+        return Found::Missing;
     }
     state.pod = Some(pod.clone());
     if state.job_id.is_empty() {
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(news(&PodRef::default(), "", None, &empty), Found::Nothing);
         assert_eq!(
             told(None, json!({"waiting": {"reason": "PodNotFound"}})),
-            Found::NotFound
+            Found::Missing
         );
     }
 }

@@ -109,11 +109,11 @@ impl Node {
     }
 
     /// What a mere connection has come to.
-    pub(super) fn reached(&self, outcome: Result<(), &Failed>) -> Option<NodeStatus> {
+    pub(super) fn reached(&self, failed: Option<&Failed>) -> Option<NodeStatus> {
         let inner = self.lock();
-        let status = match outcome {
-            Ok(()) => inner.well(),
-            Err(failed) => inner.not_ready(&failed.to_string()),
+        let status = match failed {
+            None => inner.well(),
+            Some(failed) => inner.not_ready(&failed.to_string()),
         };
         self.tell(inner, status)
     }

@@ -3,20 +3,15 @@
 //! Knows states; knows no HTTP and no file. Learn [`Pods`]: [`Pods::ask`] and [`Pods::heard`] are the two halves of a
 //! status call.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::collections::HashMap;
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
-use super::{
-    news::{Found, news},
-    record::Record,
-    roster::Roster,
-};
+use super::{entry::Entry, record::Record, roster::Roster};
 use crate::{
-    interlink::{PodStatus, RestartPolicy, phase},
-    limits,
-    wire::{PodEventType, PodRef, PodState, Presence, container_state::State},
+    interlink::PodStatus,
+    wire::{PodEventType, PodRef, PodState},
 };
 
 /// All pods by uid.
@@ -28,22 +23,6 @@ pub(super) struct Pods {
     gone: Vec<PodRef>,
     /// The upstream cannot be asked.
     down: bool,
-}
-
-/// A pod.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) record: Record,
-    pub(super) pod: PodRef,
-    /// Its create is under way: the upstream need not have it yet.
-    pub(super) sending: bool,
-    manifest: Bytes,
-    state: Option<PodState>,
-    /// Since when the upstream says that it does not find it.
-    not_found: Option<Instant>,
-    /// Calls in a row that asked about it first and were not told of it.
-    unheard: u32,
-    absent: bool,
 }
 
 /// What a status call asks about.
@@ -72,7 +51,7 @@ impl Pods {
     pub(super) fn new(found: Vec<Record>) -> Self {
         let mut pods = Self {
             entries: HashMap::new(),
-            roster: Roster::new(),
+            roster: Roster::default(),
             gone: Vec::new(),
             down: false,
         };
@@ -101,17 +80,7 @@ impl Pods {
             entry.record = record;
             return;
         }
-        let entry = Entry {
-            pod: record.pod.pod_ref(),
-            manifest: record.pod.json().to_string().into(),
-            record,
-            sending: false,
-            state: None,
-            not_found: None,
-            unheard: 0,
-            absent: false,
-        };
-        self.entries.insert(uid, entry);
+        self.entries.insert(uid, Entry::new(record));
     }
 
     /// Forgets a pod. One that was deleted is told to be gone.
@@ -275,87 +244,6 @@ impl Pods {
         match (fits.next(), fits.next()) {
             (Some((uid, _)), None) => Some(uid.clone()),
             _ => None,
-        }
-    }
-}
-
-impl Entry {
-    /// Whether a container has ended for good, as far as is known.
-    pub(super) fn has_ended(&self, container: &str) -> bool {
-        let Some(state) = &self.state else { return false };
-        let mut all = state.containers.iter().chain(&state.init_containers);
-        match all.find(|known| container.is_empty() || known.name == container) {
-            Some(known) => matches!(known.state, Some(State::Terminated(_))),
-            None => self.is_over(),
-        }
-    }
-
-    /// Whether a container is known to have started.
-    pub(super) fn has_started(&self, container: &str) -> bool {
-        let Some(state) = &self.state else { return false };
-        let mut all = state.containers.iter().chain(&state.init_containers);
-        all.any(|known| {
-            (container.is_empty() || known.name == container)
-                && matches!(known.state, Some(State::Running(_) | State::Terminated(_)))
-        })
-    }
-
-    /// The upstream may have news of it.
-    fn is_of_interest(&self) -> bool {
-        !self.sending && !(self.is_over() && !self.may_restart())
-    }
-
-    fn is_over(&self) -> bool {
-        self.state
-            .as_ref()
-            .is_some_and(|state| phase(state).is_terminal())
-    }
-
-    fn may_restart(&self) -> bool {
-        match self.record.pod.spec().restart_policy {
-            RestartPolicy::Never => false,
-            RestartPolicy::OnFailure => self
-                .state
-                .as_ref()
-                .is_some_and(|state| phase(state) == crate::interlink::Phase::Failed),
-            RestartPolicy::Always => true,
-        }
-    }
-
-    fn unreachable(&self) -> PodState {
-        PodState {
-            pod: Some(self.pod.clone()),
-            job_id: self.record.job_id.clone(),
-            presence: Presence::Unreachable.into(),
-            observed_at: Some(SystemTime::now().into()),
-            ..self.state.clone().unwrap_or_default()
-        }
-    }
-
-    fn hear(&mut self, status: &PodStatus, now: Instant) -> Option<(PodEventType, PodState)> {
-        self.unheard = 0;
-        match news(&self.pod, &self.record.job_id, self.state.as_ref(), status) {
-            Found::Nothing => None,
-            // Its ended job was cleared away.
-            Found::NotFound if self.is_over() => None,
-            Found::Same => {
-                self.not_found = None;
-                std::mem::take(&mut self.absent)
-                    .then(|| self.state.clone())?
-                    .map(|state| (PodEventType::Updated, state))
-            }
-            Found::News(kind, state) => {
-                self.not_found = None;
-                self.absent = false;
-                self.state = Some(state.clone());
-                Some((kind, state))
-            }
-            Found::NotFound => {
-                let since = *self.not_found.get_or_insert(now);
-                let sure = now.duration_since(since) >= limits::UPSTREAM_NOT_FOUND && self.record.created;
-                (sure && !std::mem::replace(&mut self.absent, true))
-                    .then(|| (PodEventType::Updated, PodState::absent(self.pod.clone())))
-            }
         }
     }
 }

@@ -39,7 +39,7 @@ impl Shared {
             self.poll(&batch).await;
         } else {
             let reached = self.upstream.reach().await;
-            let status = self.node.reached(reached.as_ref().map(|()| ()));
+            let status = self.node.reached(reached.as_ref().err());
             self.tell_node(status);
             self.seen(reached.is_ok());
         }

@@ -7,7 +7,9 @@
 //! Learn [`stream`], `view::View` (which log: what a plugin is asked for; it is the epoch of a position) and
 //! `reader::Reader` (one read).
 
+mod ends;
 mod marks;
+mod passing;
 mod reader;
 mod refused;
 mod view;
@@ -18,10 +20,11 @@ use tokio::time::{Instant, sleep};
 
 pub(super) use self::marks::Logs;
 use self::{
-    reader::{Done, Reader, Stop},
+    ends::{Done, Stop},
+    reader::Reader,
     refused::{is_passing, refused},
 };
-use super::{Shared, pods::Entry};
+use super::{Shared, entry::Entry};
 use crate::{
     limits,
     plugin::{LogRequest, LogSink},
@@ -54,13 +57,17 @@ pub(super) async fn stream(
                 reader.begin_anew();
                 continue;
             }
-            // Once may be an answer that was cut off.
-            Ok(Done::Shorter { empty }) if pace.shorter(empty) => {
-                reader.begin_anew();
-                continue;
+            Ok(Done::Shorter { empty }) => {
+                // Once may be an answer that was cut off.
+                if pace.shorter(empty) {
+                    reader.begin_anew();
+                    continue;
+                }
+                if empty && !follow {
+                    return Ok(reader.end(life.ended));
+                }
+                pace.brought(0);
             }
-            Ok(Done::Shorter { .. }) if !follow && !life.ended => {}
-            Ok(Done::Shorter { .. }) => pace.brought(0),
             Ok(Done::Read(_)) if !follow => return Ok(reader.end(life.ended)),
             Ok(Done::Read(bytes)) => pace.brought(bytes),
             Err(Stop::Refused(..)) if reader.is_silent() && life.is_waiting() => {

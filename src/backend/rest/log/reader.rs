@@ -2,15 +2,22 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use hyper::Method;
 use tokio::time::timeout;
 
-use super::{Gone, marks::Sum, until_gone, view::View};
+use super::{
+    Gone,
+    ends::{Done, Stop},
+    marks::Sum,
+    passing::{Passing, Place},
+    until_gone,
+    view::View,
+};
 use crate::{
     backend::rest::{
         Shared,
-        upstream::{Answer, Ask, Failed, Whole},
+        upstream::{Answer, Ask, Failed},
     },
     limits,
     plugin::{LogRequest, LogSink},
@@ -23,12 +30,7 @@ pub(super) struct Reader<'a> {
     pod: PodRef,
     view: View,
     generation: u16,
-    /// After the last byte that was delivered.
-    offset: u64,
-    /// Over all bytes up to `offset`; not known of what an earlier reader was sent.
-    sum: Option<Sum>,
-    /// Up to here the log is known, though its sum at `offset` is not.
-    known: Option<(u64, Sum)>,
+    place: Place,
     /// Lines to show from the end; the plugin is asked once for how many there are.
     tail: Option<u64>,
     /// Lines to pass over at the begin.
@@ -41,43 +43,6 @@ pub(super) struct Reader<'a> {
     waiting: bool,
     reset_due: bool,
     reset: bool,
-}
-
-/// How a read ended.
-pub(super) enum Done {
-    /// At the end of the log, and so many bytes were sent.
-    Read(u64),
-    /// All that was asked for is sent.
-    Limit,
-    /// Bytes that were sent before are others now.
-    Changed,
-    /// The log does not reach to where it was read.
-    Shorter {
-        /// There is nothing in it.
-        empty: bool,
-    },
-}
-
-/// What kept a read from its end.
-pub(super) enum Stop {
-    /// The reader has gone.
-    Gone,
-    /// The plugin cannot be asked.
-    Failed(Failed),
-    /// The plugin answered with an error.
-    Refused(Whole),
-}
-
-impl From<Gone> for Stop {
-    fn from(_: Gone) -> Self {
-        Self::Gone
-    }
-}
-
-impl From<Failed> for Stop {
-    fn from(failed: Failed) -> Self {
-        Self::Failed(failed)
-    }
 }
 
 impl<'a> Reader<'a> {
@@ -97,11 +62,13 @@ impl<'a> Reader<'a> {
         let reset = asked.is_some() && !same;
         Self {
             shared,
-            known: shared.logs.known(&view, offset),
+            place: Place {
+                offset,
+                sum: (offset == 0).then_some(Sum::EMPTY),
+                known: shared.logs.known(&view, offset),
+            },
             pod: request.pod.clone(),
             generation,
-            offset,
-            sum: (offset == 0).then_some(Sum::EMPTY),
             tail: options.tail.filter(|_| start.is_none()),
             lines: 0,
             left: options.limit_bytes,
@@ -132,9 +99,7 @@ impl<'a> Reader<'a> {
     pub(super) fn begin_anew(&mut self) {
         tracing::info!(pod = %self.pod, "a log has been replaced: it is read from its begin");
         self.generation = self.shared.logs.replaced(&self.view, self.generation);
-        self.offset = 0;
-        self.sum = Some(Sum::EMPTY);
-        self.known = None;
+        self.place = Place::begin();
         self.lines = 0;
         self.reset_due = true;
         self.reset = true;
@@ -163,13 +128,10 @@ impl<'a> Reader<'a> {
         if self.lines == 0 {
             self.acknowledge(sink).await?;
         }
-        let mut passing = Passing {
-            at: 0,
-            sum: Sum::EMPTY,
-        };
+        let mut passing = Passing::new();
         let mut sent = 0;
         while let Some(mut bytes) = until_gone(sink, self.next(&mut answer)).await?? {
-            if !passing.over(&mut bytes, self) {
+            if !passing.over(&mut bytes, &mut self.place) {
                 return Ok(Done::Changed);
             }
             self.pass_lines(&mut bytes, &mut passing);
@@ -196,7 +158,7 @@ impl<'a> Reader<'a> {
         self.shared.upstream.done(answer);
         self.lines = 0;
         self.acknowledge(sink).await?;
-        if passing.at < self.offset {
+        if passing.at < self.place.offset {
             return Ok(Done::Shorter {
                 empty: passing.at == 0,
             });
@@ -207,8 +169,7 @@ impl<'a> Reader<'a> {
     async fn deliver(&mut self, data: Bytes, passing: &mut Passing, sink: &mut LogSink) -> Result<(), Gone> {
         let at = self.position();
         passing.add(&data);
-        self.offset = passing.at;
-        self.sum = Some(passing.sum);
+        self.place.reached(passing);
         self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
         self.shared
             .logs
@@ -223,8 +184,7 @@ impl<'a> Reader<'a> {
             let end = bytes.iter().position(|byte| *byte == b'\n');
             let line = bytes.split_to(end.map_or(bytes.len(), |end| end + 1));
             passing.add(&line);
-            self.offset = passing.at;
-            self.sum = Some(passing.sum);
+            self.place.reached(passing);
             self.lines -= u64::from(end.is_some());
         }
     }
@@ -284,12 +244,12 @@ impl<'a> Reader<'a> {
     }
 
     fn position(&self) -> LogPosition {
-        if self.waiting && self.offset == 0 {
+        if self.waiting && self.place.offset == 0 {
             return LogPosition::default();
         }
         LogPosition {
             epoch: self.view.epoch(self.generation),
-            offset: self.offset,
+            offset: self.place.offset,
         }
     }
 
@@ -307,47 +267,5 @@ impl<'a> Reader<'a> {
             gap_bytes: 0,
             reset: std::mem::take(&mut self.reset_due),
         }
-    }
-}
-
-/// How far a read is, and the sum over what it has brought.
-struct Passing {
-    at: u64,
-    sum: Sum,
-}
-
-impl Passing {
-    fn add(&mut self, bytes: &[u8]) {
-        self.at += bytes.len() as u64;
-        self.sum.add(bytes);
-    }
-
-    /// Passes over what was sent before. False when it is not what was sent.
-    fn over(&mut self, bytes: &mut Bytes, reader: &mut Reader<'_>) -> bool {
-        while self.at < reader.offset && !bytes.is_empty() {
-            let stop = match reader.known {
-                Some((known, _)) if known > self.at => known.min(reader.offset),
-                _ => reader.offset,
-            };
-            let most = usize::try_from(stop - self.at)
-                .unwrap_or(usize::MAX)
-                .min(bytes.len());
-            self.add(&bytes[..most]);
-            bytes.advance(most);
-            if reader
-                .known
-                .is_some_and(|(at, sum)| at == self.at && sum != self.sum)
-            {
-                return false;
-            }
-        }
-        if self.at == reader.offset {
-            if reader.sum.is_some_and(|sum| sum != self.sum) {
-                return false;
-            }
-            reader.sum = Some(self.sum);
-            reader.known = None;
-        }
-        true
     }
 }
