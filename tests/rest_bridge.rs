@@ -9,5 +9,7 @@ mod upstream;
 
 #[path = "rest_bridge/calls.rs"]
 mod calls;
+#[path = "rest_bridge/fastapi.rs"]
+mod fastapi;
 #[path = "rest_bridge/logs.rs"]
 mod logs;

@@ -11,13 +11,13 @@ use crate::{
 };
 
 /// A followed log, read piece by piece.
-struct Follower {
+pub(crate) struct Follower {
     body: Incoming,
     left: Bytes,
 }
 
 impl Follower {
-    fn new(response: Response<Incoming>) -> Self {
+    pub(crate) fn new(response: Response<Incoming>) -> Self {
         assert_eq!(response.status().as_u16(), 200);
         Self {
             body: response.into_body(),
@@ -26,7 +26,7 @@ impl Follower {
     }
 
     /// The next so many bytes.
-    async fn take(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) async fn take(&mut self, count: usize) -> Vec<u8> {
         let mut taken = Vec::new();
         while taken.len() < count {
             if self.left.is_empty() {
@@ -43,7 +43,7 @@ impl Follower {
     }
 
     /// All that still comes, up to the good end.
-    async fn rest(mut self) -> Vec<u8> {
+    pub(crate) async fn rest(mut self) -> Vec<u8> {
         let mut rest = self.left.to_vec();
         loop {
             let frame = tokio::time::timeout(PATIENCE, self.body.frame()).await;

@@ -247,3 +247,7 @@ impl Pods {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "pods_tests.rs"]
+mod tests;

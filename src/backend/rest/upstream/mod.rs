@@ -5,6 +5,8 @@
 
 mod exchange;
 mod failed;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,
