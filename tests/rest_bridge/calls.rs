@@ -434,3 +434,15 @@ async fn a_plugin_on_a_unix_socket_is_served_the_same() {
     assert_eq!(site.delete(&uid(1)).await.0, 200);
     assert!(!upstream.plugin.has(&uid(1)));
 }
+
+#[tokio::test]
+async fn a_delete_by_name_alone_reaches_the_plugin_as_a_whole_pod() {
+    let upstream = Upstream::start(Quirks::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::start(config(&upstream.address, dir.path())).await;
+    site.create(&uid(1)).await;
+    let name = json!({"metadata": pod(&uid(1))["metadata"]});
+    assert_eq!(site.ask("DELETE", "/delete", &name).await.0, 200);
+    let sent = &upstream.plugin.calls("POST /delete")[0].body;
+    assert_eq!(sent["spec"], pod(&uid(1))["spec"]);
+}

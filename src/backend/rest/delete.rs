@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     code::{Code, reason},
+    interlink::{self, Pod},
     limits,
     plugin::{Delete, Deleted},
     wire::Status,
@@ -19,16 +20,10 @@ use crate::{
 impl Shared {
     pub(super) async fn delete(self: Arc<Self>, delete: Delete) -> Result<Deleted, Status> {
         let uid = &delete.pod.uid;
-        let recorded = self
-            .pods()
-            .get(uid)
-            .map(|entry| entry.record.pod.json().to_string());
+        let recorded = self.pods().get(uid).map(|entry| entry.record.pod.clone());
         let known = recorded.is_some();
-        // The one that comes with the delete says when, and with which grace.
-        let body = match recorded {
-            _ if !delete.pod_json.is_empty() => delete.pod_json.clone(),
-            Some(manifest) => Bytes::from(manifest),
-            None => return Ok(Deleted { existed: false }),
+        let Some(body) = manifest(recorded, &delete.pod_json) else {
+            return Ok(Deleted { existed: false });
         };
         let ask = Ask {
             method: Method::POST,
@@ -58,5 +53,54 @@ impl Shared {
         Ok(Deleted {
             existed: known && http != 404 && http != 410,
         })
+    }
+}
+
+/// The whole pod. The one that comes with the delete says when it was deleted and with which grace, but may be no more
+/// than a name: then the recorded one is sent, with what the other says of the deletion.
+fn manifest(recorded: Option<Pod>, given: &Bytes) -> Option<Bytes> {
+    let parsed = interlink::parse::<Pod>(given).ok();
+    let is_whole = parsed
+        .as_ref()
+        .is_some_and(|pod| !pod.spec().containers.is_empty());
+    match recorded {
+        Some(recorded) if !is_whole => {
+            let mut json = recorded.json().clone();
+            for key in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+                if let Some(said) = parsed.as_ref().and_then(|pod| pod.json()["metadata"].get(key)) {
+                    json["metadata"][key] = said.clone();
+                }
+            }
+            Some(json.to_string().into())
+        }
+        _ => (!given.is_empty()).then(|| given.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn sent(recorded: Option<&Value>, given: &str) -> Option<Value> {
+        let recorded = recorded.map(|pod| Pod::from_value(pod.clone()).unwrap());
+        let body = manifest(recorded, &Bytes::from(given.to_owned()))?;
+        Some(serde_json::from_slice(&body).unwrap())
+    }
+
+    #[test]
+    fn the_plugin_gets_a_whole_pod_that_says_when_it_was_deleted() {
+        let whole = json!({"metadata": {"uid": "u"}, "spec": {"containers": [{"name": "main"}]}});
+        let name = r#"{"metadata": {"uid": "u", "deletionGracePeriodSeconds": 3}}"#;
+        let mut with_grace = whole.clone();
+        with_grace["metadata"]["deletionGracePeriodSeconds"] = json!(3);
+        assert_eq!(sent(Some(&whole), name), Some(with_grace.clone()));
+        assert_eq!(sent(Some(&whole), ""), Some(whole.clone()));
+        assert_eq!(sent(Some(&whole), &with_grace.to_string()), Some(with_grace));
+        assert_eq!(sent(None, name), Some(serde_json::from_str(name).unwrap()));
+        assert_eq!(sent(None, ""), None);
     }
 }
