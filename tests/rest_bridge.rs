@@ -9,6 +9,8 @@ mod upstream;
 
 #[path = "rest_bridge/calls.rs"]
 mod calls;
+#[path = "rest_bridge/command.rs"]
+mod command;
 #[path = "rest_bridge/fastapi.rs"]
 mod fastapi;
 #[path = "rest_bridge/logs.rs"]

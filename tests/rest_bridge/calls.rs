@@ -54,6 +54,24 @@ async fn a_pod_goes_through_its_life_as_with_interlinks_own_server() {
 }
 
 #[tokio::test]
+async fn the_plugin_gets_what_interlinks_own_server_would_send() {
+    let upstream = Upstream::start(Quirks::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::start(config(&upstream.address, dir.path())).await;
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let (code, body) = site
+        .ask(
+            "POST",
+            "/create",
+            &read(include_str!("../payloads/create.vk.json")),
+        )
+        .await;
+    assert_eq!(code, 200, "{body}");
+    let sent = &upstream.plugin.calls("POST /create")[0].body;
+    assert_eq!(*sent, read(include_str!("../payloads/create.plugin.json")));
+}
+
+#[tokio::test]
 async fn a_running_pod_that_is_deleted_goes_from_the_hub() {
     let upstream = Upstream::start(Quirks::default()).await;
     let dir = tempfile::tempdir().unwrap();

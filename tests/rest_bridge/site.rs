@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(5);
 
 pub(crate) struct Site {
     pub(crate) hub: Arc<Hub>,
-    hub_address: String,
+    pub(crate) hub_address: String,
     way: Way,
     bridge: Option<Bridge>,
     _stop: oneshot::Sender<()>,

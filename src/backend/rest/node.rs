@@ -67,7 +67,9 @@ impl Node {
     /// Whether the one call of this interval is a ping.
     pub(super) fn is_ping_due(&self, has_pods: bool) -> bool {
         let inner = self.lock();
-        !inner.off && (!has_pods || inner.since >= limits::UPSTREAM_PING_EVERY)
+        // Pods of a former process are asked about first: their news is late already.
+        let first = !*self.known.borrow();
+        !inner.off && (!has_pods || (inner.since >= limits::UPSTREAM_PING_EVERY && !first))
     }
 
     /// What a ping has come to. Gives the new status, when it has changed.
@@ -256,6 +258,14 @@ mod tests {
         assert!(after(&node, Ok(&whole(404, "Not Found"))).await.ready);
         assert!(!after(&node, Ok(&whole(503, "starting"))).await.ready);
         assert!(!super::tests::node(Ping::None).is_ping_due(false));
+    }
+
+    #[test]
+    fn pods_of_a_former_process_are_asked_about_before_the_first_ping() {
+        let node = node(Ping::Auto);
+        assert!(!node.is_ping_due(true));
+        node.polled(Ok(&whole(200, "[]")));
+        assert!(node.is_ping_due(true));
     }
 
     #[test]
