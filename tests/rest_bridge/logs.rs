@@ -316,3 +316,39 @@ async fn the_plugin_is_not_read_any_more_when_the_reader_has_gone() {
     site.until("the stream is closed", || upstream.plugin.streams() == 0)
         .await;
 }
+
+#[tokio::test]
+async fn the_log_of_a_former_run_ends_though_it_is_followed() {
+    let (upstream, site, _dir) = site(Quirks::default()).await;
+    upstream
+        .plugin
+        .log(&uid(1), |log| log.extend_from_slice(b"former"));
+    let options = json!({"Follow": true, "Previous": true});
+    assert_eq!(site.log(&uid(1), options).await, (200, b"former".to_vec()));
+}
+
+#[tokio::test]
+async fn a_log_that_went_with_its_pod_is_cut_off_and_not_told_as_whole() {
+    let (upstream, site, _dir) = site(Quirks::default()).await;
+    upstream.plugin.log(&uid(1), |log| log.extend_from_slice(b"one"));
+    let mut follower = Follower::new(site.logs(&uid(1), json!({"Follow": true})).await);
+    assert_eq!(follower.take(3).await, b"one");
+    upstream
+        .plugin
+        .change(|quirks| quirks.refuse_logs = Some((404, "no such pod")));
+    assert_eq!(site.delete(&uid(1)).await.0, 200);
+    let frame = tokio::time::timeout(PATIENCE, follower.body.frame()).await;
+    assert!(frame.unwrap().unwrap().is_err(), "without the last chunk");
+}
+
+#[tokio::test]
+async fn a_plain_log_goes_on_over_a_cut_too() {
+    let (upstream, site, _dir) = site(Quirks::default()).await;
+    let whole = bytes(0, 3_000_000);
+    upstream.plugin.log(&uid(1), |log| log.clone_from(&whole));
+    let mut follower = Follower::new(site.logs(&uid(1), json!({})).await);
+    let mut read = follower.take(100_000).await;
+    site.cut();
+    read.extend(follower.rest().await);
+    assert!(read == whole);
+}

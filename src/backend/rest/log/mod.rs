@@ -26,6 +26,7 @@ use self::{
 };
 use super::{Shared, entry::Entry};
 use crate::{
+    code::{Code, reason},
     limits,
     plugin::{LogRequest, LogSink},
     wire::{LogsEnd, Status},
@@ -49,8 +50,17 @@ pub(super) async fn stream(
     loop {
         let began = Instant::now();
         // Asked before the read: what is written before the end is read then.
-        life.look();
+        life.look(reader.is_of_former_run());
         let outcome = reader.read(&mut sink).await;
+        let is_other = matches!(
+            &outcome,
+            Ok(Done::Changed | Done::Shorter { .. }) | Err(Stop::Refused(_))
+        );
+        // Its log went with it: that is no log that begins anew.
+        if is_other && life.is_deleted() {
+            let text = format!("pod {} was deleted, and its log with it", request.pod);
+            return Err(Status::new(Code::NotFound, reason::POD_NOT_FOUND, text));
+        }
         match outcome {
             Err(Stop::Gone) | Ok(Done::Limit) => return Ok(reader.end(false)),
             Ok(Done::Changed) => {
@@ -142,12 +152,17 @@ impl<'a> Life<'a> {
         }
     }
 
-    fn look(&mut self) {
+    /// `former`: the log is that of a run that has ended.
+    fn look(&mut self, former: bool) {
         let pods = self.shared.pods();
         let entry = pods.get(&self.uid);
         let says = |what: fn(&Entry, &str) -> bool| entry.is_some_and(|entry| what(entry, &self.container));
         self.started |= says(Entry::has_started);
-        self.ended = says(Entry::has_ended) || self.known && entry.is_none();
+        self.ended = former || says(Entry::has_ended) || self.known && entry.is_none();
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.known && self.shared.pods().get(&self.uid).is_none()
     }
 
     fn is_waiting(&self) -> bool {

@@ -86,6 +86,11 @@ impl<'a> Reader<'a> {
         !self.opened
     }
 
+    /// Whether nothing will be added to the log.
+    pub(super) fn is_of_former_run(&self) -> bool {
+        self.view.previous
+    }
+
     /// Where it stands.
     pub(super) fn end(&self, eof: bool) -> LogsEnd {
         LogsEnd {

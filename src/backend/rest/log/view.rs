@@ -16,7 +16,7 @@ pub(super) struct View {
     /// Seconds of `since_time`; 0 for all.
     since: u64,
     timestamps: bool,
-    previous: bool,
+    pub(super) previous: bool,
 }
 
 const SINCE_MAX: u64 = (1 << 34) - 1;
