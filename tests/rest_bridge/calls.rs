@@ -151,6 +151,49 @@ async fn a_create_that_was_cut_off_is_asked_about_and_never_sent_twice() {
 }
 
 #[tokio::test]
+async fn a_create_that_is_not_answered_is_asked_about_and_never_sent_twice() {
+    let upstream = Upstream::start(Quirks {
+        hangs_on_create: true,
+        ..Quirks::default()
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut hasty = config(&upstream.address, dir.path());
+    hasty.create_timeout = std::time::Duration::from_millis(50);
+    let site = Site::start(hasty).await;
+    let (code, body) = site.create(&uid(1)).await;
+    assert!(code == 200 && body.contains("42"), "{code} {body}");
+    assert_eq!(upstream.plugin.calls("POST /create").len(), 1);
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_answer_is_a_state_and_passes() {
+    let upstream = Upstream::start(Quirks::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut hasty = config(&upstream.address, dir.path());
+    hasty.answer_timeout = std::time::Duration::from_millis(500);
+    let site = Site::start(hasty).await;
+    site.create(&uid(1)).await;
+    upstream.plugin.state(&uid(1), Some(json!({"running": {}})));
+    site.until_state(&uid(1), "running").await;
+    upstream.plugin.change(|quirks| quirks.hangs_on_status = true);
+    site.until("it is not ready and says why", || {
+        site.hub.plugins()[0]
+            .reason
+            .contains("did not answer within 0.5 s")
+    })
+    .await;
+    assert!(site.state(&uid(1)).await.get("running").is_some());
+    upstream.plugin.change(|quirks| quirks.hangs_on_status = false);
+    upstream
+        .plugin
+        .state(&uid(1), Some(json!({"terminated": {"exitCode": 0}})));
+    site.until_state(&uid(1), "terminated").await;
+    site.until("it is ready again", || site.hub.plugins()[0].ready)
+        .await;
+}
+
+#[tokio::test]
 async fn a_create_whose_bridge_was_killed_is_asked_about_and_never_sent_twice() {
     let upstream = Upstream::start(Quirks {
         hangs_on_create: true,

@@ -46,6 +46,8 @@ pub(crate) struct Quirks {
     pub(crate) follows: bool,
     /// Takes a create and never answers it.
     pub(crate) hangs_on_create: bool,
+    /// Takes a status call and never answers it.
+    pub(crate) hangs_on_status: bool,
     /// Takes a create and ends the connection.
     pub(crate) dies_of_create: bool,
 }
@@ -270,6 +272,9 @@ impl Plugin {
                 Ok(text_of(200, "deleted"))
             }
             "GET /status" => {
+                if quirks.hangs_on_status {
+                    std::future::pending::<()>().await;
+                }
                 let asked: Vec<Value> = body.as_array().unwrap().clone();
                 if asked.is_empty() {
                     return match quirks.ping {

@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use crate::transport::{Endpoint, EndpointError, TlsConfig};
+use crate::{
+    limits,
+    transport::{Endpoint, EndpointError, TlsConfig},
+};
 
 /// Shortest interval between two status calls: below it the plugin would do nothing but answer.
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
@@ -36,6 +39,10 @@ pub struct RestConfig {
     pub legacy_list: bool,
     /// The plugin's own `Follow` is good: followed logs are passed through instead of read again and again.
     pub follow: bool,
+    /// How long the plugin may take to answer a create; then its outcome is not known.
+    pub create_timeout: Duration,
+    /// How long the plugin may take to answer anything else, of a log to begin.
+    pub answer_timeout: Duration,
     /// Whom to trust on `https://`.
     pub tls: TlsConfig,
     /// Processors to announce when the plugin does not say.
@@ -56,6 +63,8 @@ impl RestConfig {
             ping: Ping::Auto,
             legacy_list: false,
             follow: false,
+            create_timeout: limits::UPSTREAM_CREATE,
+            answer_timeout: limits::UPSTREAM_ANSWER_TIMEOUT,
             tls: TlsConfig::default(),
             cpu: String::new(),
             memory: String::new(),
@@ -76,6 +85,10 @@ impl RestConfig {
         if !(INTERVAL_MIN..=INTERVAL_MAX).contains(&self.status_interval) {
             return Err(StartError::Interval(self.status_interval));
         }
+        let longest = self.create_timeout.max(self.answer_timeout);
+        if longest > limits::CREATE_TIMEOUT || self.create_timeout.min(self.answer_timeout).is_zero() {
+            return Err(StartError::Timeout(longest));
+        }
         Ok(Endpoint::parse(&self.upstream)?)
     }
 }
@@ -89,6 +102,9 @@ pub enum StartError {
     /// The interval.
     #[error("status_interval is {0:?}: it must be 10 ms to 1 h")]
     Interval(Duration),
+    /// A timeout.
+    #[error("create_timeout or answer_timeout is {0:?}: they must be above 0 and at most 110 s")]
+    Timeout(Duration),
     /// The state directory.
     #[error("state directory {}: {source}", dir.display())]
     StateDir {

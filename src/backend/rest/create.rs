@@ -100,7 +100,7 @@ impl Shared {
             method: Method::POST,
             path: "/create",
             body: Bytes::from(body.map_err(failed)?),
-            within: limits::UPSTREAM_CREATE,
+            within: self.config.create_timeout,
             repeatable: false,
             metadata: Some(&create.metadata),
         };

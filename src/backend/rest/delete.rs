@@ -12,7 +12,6 @@ use super::{
 use crate::{
     code::{Code, reason},
     interlink::{self, Pod},
-    limits,
     plugin::{Delete, Deleted},
     wire::Status,
 };
@@ -29,7 +28,7 @@ impl Shared {
             method: Method::POST,
             path: "/delete",
             body,
-            within: limits::UPSTREAM_ANSWER_TIMEOUT,
+            within: self.config.answer_timeout,
             repeatable: true,
             metadata: None,
         };

@@ -14,7 +14,7 @@ use super::{
     pods::{Batch, Told},
     upstream::{Ask, Failed, Whole},
 };
-use crate::{limits, wire::NodeStatus};
+use crate::wire::NodeStatus;
 
 /// Makes the calls until the backend is dropped. From the begin of one to the begin of the next it is an interval at
 /// least.
@@ -87,7 +87,7 @@ impl Shared {
             method: Method::GET,
             path: "/status",
             body,
-            within: limits::UPSTREAM_ANSWER_TIMEOUT,
+            within: self.config.answer_timeout,
             // A second one would come within the interval.
             repeatable: false,
             metadata: None,

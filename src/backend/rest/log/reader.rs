@@ -212,7 +212,7 @@ impl<'a> Reader<'a> {
             method: Method::GET,
             path: "/getLogs",
             body: serde_json::to_vec(&request).unwrap_or_default().into(),
-            within: limits::UPSTREAM_ANSWER_TIMEOUT,
+            within: self.shared.config.answer_timeout,
             repeatable: true,
             metadata: None,
         };
