@@ -229,13 +229,14 @@ async fn a_restarted_bridge_knows_its_pods_by_its_records() {
     let mut site = Site::start(config(&upstream.address, dir.path())).await;
     site.create(&uid(1)).await;
     site.stop_bridge().await;
+    let before = upstream.plugin.calls("GET /status").len();
     upstream.plugin.state(&uid(1), Some(json!({"running": {}})));
     site.start_bridge(config(&upstream.address, dir.path())).await;
     site.until_state(&uid(1), "running").await;
-    let asked = upstream.plugin.calls("GET /status");
-    assert_eq!(
-        asked.last().unwrap().body,
-        json!([pod(&uid(1))]),
+    let asked = upstream.plugin.calls("GET /status").split_off(before);
+    let whole = json!([pod(&uid(1))]);
+    assert!(
+        asked.iter().any(|call| call.body == whole),
         "by the whole manifest"
     );
     let (code, body) = site.create(&uid(1)).await;
@@ -326,7 +327,12 @@ async fn one_call_asks_about_all_pods() {
     let before = upstream.plugin.calls("GET /status").len();
     upstream.plugin.called("GET /status", before + 3).await;
     let calls = upstream.plugin.calls("GET /status");
-    assert_eq!(calls.last().unwrap().body.as_array().unwrap().len(), 20);
+    let counts: Vec<usize> = calls[before..]
+        .iter()
+        .map(|call| call.body.as_array().unwrap().len())
+        .collect();
+    // A call may be under way with fewer, and one may be a ping.
+    assert!(counts.contains(&20), "{counts:?}");
 }
 
 #[tokio::test]

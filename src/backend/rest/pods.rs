@@ -44,6 +44,9 @@ pub(super) enum Fate {
     Open,
 }
 
+/// Lists in a row without a pod that was asked about first: then the plugin does not have it.
+const SURE: u32 = 2;
+
 /// News to tell the hub.
 pub(super) type Told = Vec<(PodEventType, PodState)>;
 
@@ -149,7 +152,8 @@ impl Pods {
         if let ([alone], true) = (&batch.uids[..], not_found)
             && let Some(entry) = self.entries.get_mut(alone)
         {
-            entry.unheard += 1;
+            // Said in so many words of this pod: as good as two lists without it.
+            entry.unheard += SURE;
         }
         self.up()
     }
@@ -224,7 +228,7 @@ impl Pods {
             Some(entry) => match &entry.state {
                 Some(state) => Fate::Present(state.job_id.clone()),
                 // Once may be an answer that was made before the pod was.
-                None if entry.unheard >= 2 => Fate::Absent,
+                None if entry.unheard >= SURE => Fate::Absent,
                 None => Fate::Open,
             },
             None => Fate::Absent,

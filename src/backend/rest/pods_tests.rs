@@ -126,3 +126,21 @@ async fn a_deleted_pod_is_told_to_be_gone_and_a_refused_one_is_not() {
     assert_eq!(pods.take_gone(), []);
     assert_eq!(pods.len(), 0);
 }
+
+#[tokio::test]
+async fn a_pod_of_which_the_plugin_says_404_was_never_begun_and_is_not_lost_for_it() {
+    let mut pods = pods(vec![record("a", "Never")]);
+    pods.urge("a", true);
+    let batch = pods.ask().unwrap();
+    pods.refused(&batch, false);
+    assert_eq!(
+        pods.fate("a"),
+        Fate::Open,
+        "another error says nothing of the pod"
+    );
+    let batch = pods.ask().unwrap();
+    pods.refused(&batch, true);
+    assert_eq!(pods.fate("a"), Fate::Absent);
+    pods.put(record("a", "Never").taken("1"));
+    assert_eq!(presence(&pods, "a"), Presence::Present);
+}

@@ -1,10 +1,12 @@
 //! The one call of an interval: a status call for all pods, or a ping.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, Weak},
     time::Duration,
 };
 
+use futures::FutureExt;
 use hyper::Method;
 use tokio::time::{Instant, sleep_until};
 
@@ -22,7 +24,10 @@ pub(super) async fn run(shared: Weak<Shared>, interval: Duration) {
     loop {
         let next = Instant::now() + interval;
         let Some(shared) = shared.upgrade() else { return };
-        shared.tick().await;
+        // What one answer does must not end all further calls.
+        if AssertUnwindSafe(shared.tick()).catch_unwind().await.is_err() {
+            tracing::error!("a status call panicked; what the panic said went to stderr");
+        }
         drop(shared);
         sleep_until(next).await;
     }
