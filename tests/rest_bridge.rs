@@ -11,7 +11,11 @@ mod upstream;
 mod calls;
 #[path = "rest_bridge/command.rs"]
 mod command;
+#[path = "rest_bridge/creates.rs"]
+mod creates;
 #[path = "rest_bridge/fastapi.rs"]
 mod fastapi;
 #[path = "rest_bridge/logs.rs"]
 mod logs;
+#[path = "rest_bridge/states.rs"]
+mod states;
