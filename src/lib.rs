@@ -12,7 +12,7 @@
 //! | [`transport`] | ordered messages over sockets | `net` |
 //! | [`connection`] | one session on one transport: calls and log streams as futures | `net` |
 //! | [`plugin`] | the dialling role: [`plugin::Handler`], reconnect, outbox | `plugin` |
-//! | [`backend`] | ready-made handlers | `process` |
+//! | [`backend`] | ready-made handlers | `process`, `rest` |
 //! | [`hub`] | the accepting role: registry, placement, pods, logs | `hub` |
 //! | [`http`] | the HTTP edge of the hub | `hub` |
 //! | [`cli`] | the command line | `cli` |
@@ -31,7 +31,7 @@ pub mod connection;
 #[cfg(feature = "net")]
 pub mod transport;
 
-#[cfg(feature = "process")]
+#[cfg(any(feature = "process", feature = "rest"))]
 pub mod backend;
 #[cfg(feature = "plugin")]
 pub mod plugin;

@@ -232,3 +232,44 @@ pub const HTTP_TAKEN_IN: usize = 16 << 10;
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
 /// Time between two probes of TCP keepalive.
 pub const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+// The REST bridge.
+
+/// Connecting to the upstream plugin, TLS included. The call pays: UNAVAILABLE, nothing was begun.
+pub const UPSTREAM_CONNECT: Duration = Duration::from_secs(5);
+/// How long the upstream may take to answer a create: below [`CREATE_TIMEOUT`], so that the hub still asks what became of
+/// it. The caller pays: SUBMIT_UNKNOWN.
+pub const UPSTREAM_CREATE: Duration = Duration::from_secs(100);
+/// How long the upstream may take to answer a delete, a ping or a status: below [`DELETE_TIMEOUT`] and [`STATUS_TIMEOUT`].
+/// A delete pays with UNAVAILABLE and is repeated; a ping or status makes the plugin not ready until the next one.
+pub const UPSTREAM_ANSWER_TIMEOUT: Duration = Duration::from_secs(25);
+/// No byte of an answer for this long ends it, but for a followed log. The reader pays: UNAVAILABLE.
+pub const UPSTREAM_STALL: Duration = Duration::from_secs(60);
+/// Largest answer that is held whole (status, create), in bytes. The upstream pays: its answer is not read.
+pub const UPSTREAM_ANSWER: usize = 64 << 20;
+/// Longest error text of the upstream that is passed on, in bytes.
+pub const UPSTREAM_TEXT: usize = 16 << 10;
+/// Connections to the upstream that are kept for the next call.
+pub const UPSTREAM_IDLE: usize = 8;
+/// They are kept this long: uvicorn closes its own after 5 s.
+pub const UPSTREAM_IDLE_FOR: Duration = Duration::from_secs(4);
+/// Pods of one upstream that the bridge knows. A create pays: QUOTA.
+pub const UPSTREAM_PODS: usize = 10_000;
+/// While pods are watched, one status call in so many is a ping: the one call of an interval is theirs.
+pub const UPSTREAM_PING_EVERY: u32 = 30;
+/// The upstream must have said for this long that it does not find a pod before it is told to be absent: one that has
+/// just been started may not have read its records.
+pub const UPSTREAM_NOT_FOUND: Duration = Duration::from_secs(30);
+/// Status calls for which a pod is left out that the upstream could not be asked about; doubles up to
+/// [`UPSTREAM_APART_MAX`].
+pub const UPSTREAM_APART_MIN: u64 = 30;
+/// Status calls for which a pod is left out at most.
+pub const UPSTREAM_APART_MAX: u64 = 480;
+/// Logs of which the bridge remembers how far they were read, and that it was the same log. The oldest is forgotten: then
+/// a log that was replaced by a longer one while nobody read it is not noticed.
+pub const UPSTREAM_LOGS: usize = 4_096;
+/// Places in one such log that are remembered.
+pub const UPSTREAM_LOG_MARKS: usize = 64;
+/// First pause between two reads of a followed log, doubling up to [`UPSTREAM_LOG_LATE`] while nothing comes.
+pub const UPSTREAM_LOG_SOON: Duration = Duration::from_millis(250);
+/// Longest pause between two reads of a followed log.
+pub const UPSTREAM_LOG_LATE: Duration = Duration::from_secs(2);

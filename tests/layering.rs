@@ -31,7 +31,10 @@ const MAY_USE: [(&str, &[&str]); 14] = [
         &["session", "transport", "wire", "code", "limits", "planted"],
     ),
     ("plugin", ROLE),
-    ("backend", &["plugin", "interlink", "wire", "code", "limits"]),
+    (
+        "backend",
+        &["plugin", "transport", "interlink", "wire", "code", "limits"],
+    ),
     ("hub", ROLE),
     (
         "http",

@@ -63,9 +63,32 @@ pub struct PluginArgs {
     /// This plugin's name; the hub routes by it [env: TOWLINE_NAME]
     #[arg(long)]
     pub name: Option<String>,
-    /// What runs the pods [default: process] [env: TOWLINE_BACKEND]
+    /// What runs the pods: process (on this machine), or rest (an interLink plugin with REST, see --upstream)
+    /// [default: process] [env: TOWLINE_BACKEND]
     #[arg(long, value_name = "BACKEND")]
     pub backend: Option<String>,
+    /// With --backend rest: the plugin, http://HOST:PORT, https://HOST or unix:///PATH [env: TOWLINE_UPSTREAM]
+    #[arg(long, value_name = "URL")]
+    pub upstream: Option<String>,
+    /// Kind of the plugin in one word, such as slurm [default: the backend] [env: TOWLINE_TYPE]
+    #[arg(long = "type", value_name = "WORD")]
+    pub kind: Option<String>,
+    /// With --backend rest: ask the plugin for status this often, in one call for all pods [default: 2s; 10s with --type
+    /// slurm] [env: TOWLINE_STATUS_INTERVAL]
+    #[arg(long, value_name = "DURATION")]
+    pub status_interval: Option<String>,
+    /// With --backend rest: how the plugin is pinged: status (GET /status with []), none (never so), or auto: status, until
+    /// it turns out that the plugin does not bear it [default: auto] [env: TOWLINE_UPSTREAM_PING]
+    #[arg(long, value_name = "HOW")]
+    pub upstream_ping: Option<String>,
+    /// With --backend rest: the plugin follows logs itself, so pass them through instead of reading again and again
+    /// [env: TOWLINE_UPSTREAM_FOLLOW]
+    #[arg(long)]
+    pub upstream_follow: bool,
+    /// With --backend rest: send a create as a list of one, for plugins older than interLink 0.5
+    /// [env: TOWLINE_LEGACY_LIST]
+    #[arg(long)]
+    pub legacy_list: bool,
     /// Where pods and their logs are kept [default: $XDG_STATE_HOME/towline/NAME] [env: TOWLINE_STATE_DIR]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,

@@ -5,15 +5,15 @@ use std::{path::Path, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    backend::process::{ProcessBackend, ProcessConfig},
+    backend::{ProcessBackend, ProcessConfig, RestBackend, RestConfig, process::quantity},
     cli::{
         args::PluginArgs,
         exit::{Exit, Failure},
-        settings::{PluginSettings, Sources, environment, read_token},
+        settings::{PluginSettings, Source, Sources, environment, read_token},
         stop,
     },
     limits,
-    plugin::{Plugin, PluginConfig},
+    plugin::{Handler, Plugin, PluginConfig},
     transport::TlsConfig,
 };
 
@@ -32,7 +32,7 @@ pub(super) async fn run(args: PluginArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Runs a plugin with the process backend until `stop`.
+/// Runs a plugin until `stop`.
 ///
 /// # Errors
 /// When a setting is wrong, or the state directory cannot be used.
@@ -41,14 +41,45 @@ pub(super) async fn serve(
     drain: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let state_dir = settings.state_dir.value;
-    let mut process = ProcessConfig::new(&state_dir)?;
+    if settings.backend.value == "rest" {
+        let backend = RestBackend::open(bridge(&settings)).await;
+        let backend = backend.map_err(|error| Failure::Config(format!("plugin.{error}")))?;
+        return link(settings, backend, 0, drain, stop).await;
+    }
+    let mut process = ProcessConfig::new(&settings.state_dir.value)?;
     process.cpu_millis = settings.cpu_millis.value;
     process.memory = settings.memory.value;
     process.pods = settings.pods.value;
     let backend = ProcessBackend::open(process).await?;
+    let jobs_epoch = backend.jobs_epoch();
+    link(settings, backend, jobs_epoch, drain, stop).await
+}
+
+/// The bridge announces what the plugin does not, if somebody said it here.
+fn bridge(settings: &PluginSettings) -> RestConfig {
+    let rest = &settings.rest;
+    let mut config = RestConfig::new(&rest.upstream.value, &settings.state_dir.value);
+    config.status_interval = rest.status_interval.value;
+    config.ping = rest.ping.value;
+    config.follow = rest.follow.value;
+    config.legacy_list = rest.legacy_list.value;
+    config.cpu = settings.cpu_millis.value.map(quantity::cpu).unwrap_or_default();
+    config.memory = settings.memory.value.map(quantity::bytes).unwrap_or_default();
+    if settings.pods.source != Source::Default {
+        config.pods = settings.pods.value.to_string();
+    }
+    config
+}
+
+async fn link<H: Handler>(
+    settings: PluginSettings,
+    backend: H,
+    jobs_epoch: u64,
+    drain: Duration,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let mut config = PluginConfig::new(settings.hub.value, settings.name.value);
-    config.kind = settings.backend.value;
+    config.kind = settings.rest.kind.value;
     config.labels = settings.labels.value;
     config.token_file = settings.token_file.value;
     config.compression = settings.compression.value;
@@ -56,8 +87,8 @@ pub(super) async fn serve(
         ca_file: settings.ca_file.value,
         ..TlsConfig::default()
     };
-    config.jobs_epoch = backend.jobs_epoch();
-    config.state_dir = Some(state_dir.join("link"));
+    config.jobs_epoch = jobs_epoch;
+    config.state_dir = Some(settings.state_dir.value.join("link"));
     config.drain_grace = drain;
     Plugin::new(config, backend)
         .run(stop)

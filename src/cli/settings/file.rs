@@ -55,6 +55,13 @@ pub(crate) struct PluginSection {
     pub(crate) cpu: Option<Quantity>,
     pub(crate) memory: Option<Quantity>,
     pub(crate) pods: Option<Quantity>,
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<String>,
+    pub(crate) upstream: Option<String>,
+    pub(crate) status_interval: Option<Span>,
+    pub(crate) upstream_ping: Option<String>,
+    pub(crate) upstream_follow: Option<bool>,
+    pub(crate) legacy_list: Option<bool>,
 }
 
 /// A quantity as text: YAML takes 4 and 3500m for different things.

@@ -1,10 +1,14 @@
 //! Settings of `towline plugin`.
 
+mod upstream;
 mod values;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use self::values::{link_form, parse_labels, validate_name};
+use self::{
+    upstream::UpstreamSettings,
+    values::{link_form, parse_compression, parse_labels, validate_name},
+};
 use super::{Row, Setting, Source, Sources, file::Quantity, parse_path, parse_text, shown_path};
 use crate::{
     backend::process::{Capacity, PODS, quantity},
@@ -38,6 +42,8 @@ pub(crate) struct PluginSettings {
     pub(crate) memory: Setting<Option<u64>>,
     /// Pods to announce.
     pub(crate) pods: Setting<u32>,
+    /// The plugin behind the REST bridge.
+    pub(crate) rest: UpstreamSettings,
 }
 
 impl PluginSettings {
@@ -83,10 +89,10 @@ impl PluginSettings {
             file.backend,
             "process",
         )?;
-        if backend.value != "process" {
+        if !["process", "rest"].contains(&backend.value.as_str()) {
             let (value, source) = (&backend.value, &backend.source);
             return Err(Failure::Config(format!(
-                "plugin.backend (from {source}): {value:?} is not known; use process"
+                "plugin.backend (from {source}): {value:?} is not known; use process or rest"
             )));
         }
         let compression = text(
@@ -169,7 +175,9 @@ impl PluginSettings {
                 })?,
             source: pods.source,
         };
+        let rest = UpstreamSettings::resolve(args, sources, &backend.value)?;
         Ok(Self {
+            rest,
             cpu_millis,
             memory,
             pods,
@@ -208,7 +216,7 @@ impl PluginSettings {
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
         let machine = Capacity::of_this_machine();
-        vec![
+        let mut rows = vec![
             text("plugin.hub", &self.hub),
             text("plugin.name", &self.name),
             text("plugin.backend", &self.backend),
@@ -252,19 +260,9 @@ impl PluginSettings {
                 value: self.pods.value.to_string(),
                 source: self.pods.source.clone(),
             },
-        ]
-    }
-}
-
-fn parse_compression(text: &Setting<String>) -> Result<Compression, Failure> {
-    match text.value.as_str() {
-        "auto" => Ok(Compression::Auto),
-        "on" => Ok(Compression::On),
-        "off" => Ok(Compression::Off),
-        other => Err(Failure::Config(format!(
-            "plugin.compression (from {}): {other:?} is not known; use auto, on or off",
-            text.source
-        ))),
+        ];
+        rows.extend(self.rest.rows());
+        rows
     }
 }
 

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod upstream;
+
 use super::*;
 use crate::cli::args::{ClientArgs, HubArgs, PluginArgs};
 

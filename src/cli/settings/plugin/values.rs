@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Failure, Setting, Source, quantity as quantities};
+use super::{Compression, Failure, Setting, Source, quantity as quantities};
 
 /// A quantity above nothing, in thousandths; none when nobody said anything.
 pub(super) fn quantity(key: &str, setting: &Setting<String>) -> Result<Setting<Option<u64>>, Failure> {
@@ -77,4 +77,16 @@ pub(super) fn parse_labels(texts: &[String]) -> Result<BTreeMap<String, String>,
         })
         .collect::<Result<_, &String>>()
         .map_err(|text| format!("{text:?} is not KEY=VALUE"))
+}
+
+pub(super) fn parse_compression(text: &Setting<String>) -> Result<Compression, Failure> {
+    match text.value.as_str() {
+        "auto" => Ok(Compression::Auto),
+        "on" => Ok(Compression::On),
+        "off" => Ok(Compression::Off),
+        other => Err(Failure::Config(format!(
+            "plugin.compression (from {}): {other:?} is not known; use auto, on or off",
+            text.source
+        ))),
+    }
 }

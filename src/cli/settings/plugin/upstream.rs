@@ -1,0 +1,174 @@
+//! Settings of the REST bridge.
+
+use std::time::Duration;
+
+use crate::{
+    backend::{RestConfig, rest::Ping},
+    cli::{
+        args::PluginArgs,
+        exit::Failure,
+        output::time::parse_duration,
+        settings::{Row, Setting, Source, Sources, file::Span, parse_bool, parse_text},
+    },
+};
+
+/// What `--backend rest` needs to know.
+#[derive(Debug)]
+pub(crate) struct UpstreamSettings {
+    /// The plugin's address.
+    pub(crate) upstream: Setting<String>,
+    /// The plugin's kind, in one word.
+    pub(crate) kind: Setting<String>,
+    /// The plugin is asked for status no more often.
+    pub(crate) status_interval: Setting<Duration>,
+    /// How it is pinged.
+    pub(crate) ping: Setting<Ping>,
+    /// Its own Follow is used.
+    pub(crate) follow: Setting<bool>,
+    /// A create is a list of one.
+    pub(crate) legacy_list: Setting<bool>,
+}
+
+impl UpstreamSettings {
+    /// Resolves; `backend` says whether there is an upstream at all.
+    ///
+    /// # Errors
+    /// Names the setting, its value, and what to do.
+    pub(super) fn resolve(args: &PluginArgs, sources: &Sources<'_>, backend: &str) -> Result<Self, Failure> {
+        let file = sources.file.plugin.clone();
+        let text = |flag, typed: &Option<String>, variable, file, default: &str| {
+            sources.pick(
+                (flag, typed.clone()),
+                (variable, parse_text),
+                file,
+                default.to_owned(),
+            )
+        };
+        let switch = |flag, typed: bool, variable, file| {
+            sources.pick((flag, typed.then_some(true)), (variable, parse_bool), file, false)
+        };
+        let upstream = text(
+            "--upstream",
+            &args.upstream,
+            "TOWLINE_UPSTREAM",
+            file.upstream,
+            "",
+        )?;
+        check_upstream(&upstream, backend)?;
+        let kind = text("--type", &args.kind, "TOWLINE_TYPE", file.kind, backend)?;
+        let typed = args.status_interval.as_deref().map(parse_duration).transpose();
+        let typed = typed.map_err(|why| Failure::Config(format!("--status-interval: {why}")))?;
+        let status_interval = sources.pick(
+            ("--status-interval", typed),
+            ("TOWLINE_STATUS_INTERVAL", parse_duration),
+            file.status_interval.map(|Span(span)| span),
+            RestConfig::interval_of(&kind.value),
+        )?;
+        let (least, most) = (Duration::from_secs(1), Duration::from_secs(3600));
+        if !(least..=most).contains(&status_interval.value) {
+            let (value, source) = (status_interval.value, &status_interval.source);
+            return Err(Failure::Config(format!(
+                "plugin.status_interval (from {source}): {value:?} must be 1s to 1h"
+            )));
+        }
+        let ping = text(
+            "--upstream-ping",
+            &args.upstream_ping,
+            "TOWLINE_UPSTREAM_PING",
+            file.upstream_ping,
+            "auto",
+        )?;
+        Ok(Self {
+            upstream,
+            kind,
+            status_interval,
+            ping: Setting {
+                value: parse_ping(&ping)?,
+                source: ping.source,
+            },
+            follow: switch(
+                "--upstream-follow",
+                args.upstream_follow,
+                "TOWLINE_UPSTREAM_FOLLOW",
+                file.upstream_follow,
+            )?,
+            legacy_list: switch(
+                "--legacy-list",
+                args.legacy_list,
+                "TOWLINE_LEGACY_LIST",
+                file.legacy_list,
+            )?,
+        })
+    }
+
+    /// For `config print`.
+    pub(super) fn rows(&self) -> Vec<Row> {
+        fn row<T>(key: &'static str, setting: &Setting<T>, value: String) -> Row {
+            Row {
+                key,
+                value: if value.is_empty() { "-".to_owned() } else { value },
+                source: setting.source.clone(),
+            }
+        }
+        let ping = match self.ping.value {
+            Ping::Auto => "auto",
+            Ping::Status => "status",
+            Ping::None => "none",
+        };
+        vec![
+            row("plugin.type", &self.kind, self.kind.value.clone()),
+            row("plugin.upstream", &self.upstream, self.upstream.value.clone()),
+            row(
+                "plugin.status_interval",
+                &self.status_interval,
+                format!("{:?}", self.status_interval.value),
+            ),
+            row("plugin.upstream_ping", &self.ping, ping.to_owned()),
+            row(
+                "plugin.upstream_follow",
+                &self.follow,
+                self.follow.value.to_string(),
+            ),
+            row(
+                "plugin.legacy_list",
+                &self.legacy_list,
+                self.legacy_list.value.to_string(),
+            ),
+        ]
+    }
+}
+
+fn check_upstream(upstream: &Setting<String>, backend: &str) -> Result<(), Failure> {
+    let (value, source) = (&upstream.value, &upstream.source);
+    match (backend, value.is_empty()) {
+        ("rest", true) => Err(Failure::Config(
+            "plugin.upstream: is missing; --backend rest needs the plugin's address: --upstream http://127.0.0.1:4000 or \
+             unix:///run/plugin.sock"
+                .to_owned(),
+        )),
+        ("rest", false) => match RestConfig::new(value, "").check() {
+            Ok(_) if !value.contains("ws://") && !value.contains("wss://") => Ok(()),
+            Ok(_) => Err(Failure::Config(format!(
+                "plugin.upstream (from {source}): {value:?} is a link; the plugin's REST is at http://, https:// or unix://"
+            ))),
+            // Never the value itself: it may hold a password.
+            Err(error) => Err(Failure::Config(format!("plugin.upstream (from {source}): {error}"))),
+        },
+        (_, false) if *source != Source::Default => Err(Failure::Config(format!(
+            "plugin.upstream (from {source}): only --backend rest has an upstream"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn parse_ping(text: &Setting<String>) -> Result<Ping, Failure> {
+    match text.value.as_str() {
+        "auto" => Ok(Ping::Auto),
+        "status" => Ok(Ping::Status),
+        "none" => Ok(Ping::None),
+        other => Err(Failure::Config(format!(
+            "plugin.upstream_ping (from {}): {other:?} is not known; use auto, status or none",
+            text.source
+        ))),
+    }
+}

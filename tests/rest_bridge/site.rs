@@ -1,0 +1,262 @@
+//! A hub with its REST, a link that can be cut, and the bridge at its other end.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{oneshot, watch},
+    task::{JoinHandle, JoinSet},
+};
+use towline::{
+    backend::{RestBackend, RestConfig},
+    http::{HttpConfig, Surface, router, serve},
+    hub::{Hub, HubConfig},
+    plugin::{CancellationToken, Plugin, PluginConfig},
+    transport::Listener,
+};
+
+/// Nothing here takes this long; it only keeps a failing test from hanging.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at something that is waited for.
+const LOOK: Duration = Duration::from_millis(5);
+
+pub(crate) struct Site {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) hub_address: String,
+    way: Way,
+    bridge: Option<Bridge>,
+    _stop: oneshot::Sender<()>,
+    _serving: JoinHandle<()>,
+}
+
+struct Bridge {
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+/// The TCP between bridge and hub.
+struct Way {
+    address: String,
+    cuts: watch::Sender<u64>,
+    _task: JoinHandle<()>,
+}
+
+impl Way {
+    async fn to(hub: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let cuts = watch::Sender::new(0);
+        let cut = cuts.subscribe();
+        let task = tokio::spawn(async move {
+            let mut ways = JoinSet::new();
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                let (hub, mut cut) = (hub.clone(), cut.clone());
+                ways.spawn(async move {
+                    cut.borrow_and_update();
+                    let mut far = TcpStream::connect(&hub).await.unwrap();
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        _ = cut.changed() => {}
+                    }
+                });
+            }
+        });
+        Self {
+            address,
+            cuts,
+            _task: task,
+        }
+    }
+}
+
+/// A bridge with short times, for this upstream.
+pub(crate) fn config(upstream: &str, dir: &Path) -> RestConfig {
+    let mut config = RestConfig::new(upstream, dir);
+    config.status_interval = Duration::from_millis(20);
+    config
+}
+
+impl Site {
+    /// A hub and a bridge that is connected.
+    pub(crate) async fn start(config: RestConfig) -> Self {
+        let listener = Listener::bind("127.0.0.1:0", None).await.unwrap();
+        let hub_address = listener.local_addr();
+        let hub = Hub::new(HubConfig::default()).unwrap();
+        let settings = HttpConfig::default();
+        let most = settings.max_connections;
+        let routes = router(hub.clone(), settings, Surface::ALL);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(serve(listener, routes, most, async {
+            let _ = stopped.await;
+        }));
+        let way = Way::to(hub_address.clone()).await;
+        let mut site = Self {
+            hub,
+            hub_address,
+            way,
+            bridge: None,
+            _stop: stop,
+            _serving: serving,
+        };
+        site.start_bridge(config).await;
+        site
+    }
+
+    pub(crate) async fn start_bridge(&mut self, config: RestConfig) {
+        let mut link = PluginConfig::new(format!("ws://{}/ws", self.way.address), "p1");
+        link.kind = "rest".to_owned();
+        link.state_dir = Some(config.state_dir.join("link"));
+        link.reconnect_min = Duration::from_millis(100);
+        // The former bridge lets its directory go when its tasks have ended.
+        let opening = async {
+            loop {
+                match RestBackend::open(config.clone()).await {
+                    Ok(backend) => return backend,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        };
+        let backend = tokio::time::timeout(PATIENCE, opening).await.unwrap();
+        let stop = CancellationToken::new();
+        let running = Plugin::new(link, backend).run(stop.clone());
+        let running = tokio::spawn(async move { running.await.unwrap() });
+        self.bridge = Some(Bridge { stop, running });
+        self.until("the bridge is connected", || {
+            self.hub.plugins().iter().any(|plugin| plugin.connected)
+        })
+        .await;
+    }
+
+    /// Ends the bridge in good order.
+    pub(crate) async fn stop_bridge(&mut self) {
+        let bridge = self.bridge.take().unwrap();
+        bridge.stop.cancel();
+        bridge.running.await.unwrap();
+    }
+
+    /// Ends the bridge as a kill does, as far as one process can.
+    pub(crate) async fn kill_bridge(&mut self) {
+        let bridge = self.bridge.take().unwrap();
+        bridge.running.abort();
+        let _ = bridge.running.await;
+    }
+
+    pub(crate) fn cut(&self) {
+        self.way.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    pub(crate) async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+        let waiting = async {
+            while !is_so() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        assert!(
+            tokio::time::timeout(PATIENCE, waiting).await.is_ok(),
+            "never: {what}"
+        );
+    }
+
+    /// One call as the virtual kubelet makes it.
+    pub(crate) async fn open(&self, method: &str, path: &str, body: &Value) -> Response<Incoming> {
+        let socket = TcpStream::connect(&self.hub_address).await.unwrap();
+        let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .header("interlink-http-session", "CreatePod#48211")
+            .body(Full::new(Bytes::from(body.to_string())))
+            .unwrap();
+        sender.send_request(request).await.unwrap()
+    }
+
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
+        let response = self.open(method, path, body).await;
+        let code = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (code, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    pub(crate) async fn create(&self, uid: &str) -> (u16, String) {
+        let body = json!({"pod": pod(uid), "configmaps": null, "secrets": null, "projectedvolumesmaps": null,
+            "jobscriptURL": ""});
+        self.ask("POST", "/create", &body).await
+    }
+
+    pub(crate) async fn delete(&self, uid: &str) -> (u16, String) {
+        self.ask("DELETE", "/delete", &pod(uid)).await
+    }
+
+    /// The state of the pod's one container; null when there is no news.
+    pub(crate) async fn state(&self, uid: &str) -> Value {
+        let (code, body) = self.ask("GET", "/status", &json!([pod(uid)])).await;
+        assert_eq!(code, 200, "{body}");
+        let read: Value = serde_json::from_str(&body).unwrap();
+        read[0]["containers"][0]["state"].clone()
+    }
+
+    /// Waits until the pod's container is in a state with this word.
+    pub(crate) async fn until_state(&self, uid: &str, word: &str) -> Value {
+        let waiting = async {
+            loop {
+                let state = self.state(uid).await;
+                if state.get(word).is_some() {
+                    return state;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, waiting).await {
+            Ok(state) => state,
+            Err(_) => panic!("never {word}: {}", self.state(uid).await),
+        }
+    }
+
+    /// The ping's code and body.
+    pub(crate) async fn ping(&self) -> (u16, Value) {
+        let (code, body) = self.ask("POST", "/pinglink", &Value::Null).await;
+        (code, serde_json::from_str(&body).unwrap_or_default())
+    }
+
+    /// Opens a log.
+    pub(crate) async fn logs(&self, uid: &str, options: Value) -> Response<Incoming> {
+        self.open("GET", "/getLogs", &logs_body(uid, options)).await
+    }
+
+    /// A log that ends.
+    pub(crate) async fn log(&self, uid: &str, options: Value) -> (u16, Vec<u8>) {
+        let response = self.logs(uid, options).await;
+        let code = response.status().as_u16();
+        let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await;
+        (code, body.expect("the log ends").unwrap().to_bytes().to_vec())
+    }
+}
+
+pub(crate) fn uid(n: u8) -> String {
+    format!("6a2f41a3-c54c-4ce5-9d2e-7d0f6b1c0a{n:02x}")
+}
+
+pub(crate) fn pod(uid: &str) -> Value {
+    json!({
+        "metadata": {"name": format!("pod-{}", &uid[34..]), "namespace": "vk", "uid": uid},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "busybox"}]},
+    })
+}
+
+fn logs_body(uid: &str, options: Value) -> Value {
+    let mut body = json!({"Namespace": "vk", "PodUID": uid, "PodName": format!("pod-{}", &uid[34..]),
+        "ContainerName": "main", "Opts": {"Tail": 0, "Bytes": 0, "Timestamps": false, "Follow": false,
+        "Previous": false, "SinceSeconds": 0, "SinceTime": "0001-01-01T00:00:00Z"}});
+    for (key, value) in options.as_object().unwrap() {
+        body["Opts"][key] = value.clone();
+    }
+    body
+}
