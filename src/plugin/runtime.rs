@@ -254,7 +254,8 @@ impl<H: Handler> Plugin<H> {
             }
         };
         self.enter(LinkState::Registering);
-        let registered = connection::register(transport, self.introduction(node)).await?;
+        let (config, codec) = (connection::Config::dialling(), self.config.codec);
+        let registered = connection::register_as(transport, self.introduction(node), config, codec).await?;
         self.resume(&registered.welcome)?;
         Ok(registered)
     }
