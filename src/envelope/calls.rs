@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -217,10 +218,12 @@ impl RequestIn {
             Some(pod) => pod,
             None => pods::named(&body)?,
         };
+        // A delete without its pod, as this form writes it.
+        let bare = serde_json::to_string(&Named::of(Some(&pod))).is_ok_and(|bare| bare == body.get());
         Ok(Op::DeletePod(DeletePod {
             pod: Some(pod),
             grace_seconds: self.grace_seconds,
-            pod_json: raw_bytes(body),
+            pod_json: if bare { Bytes::new() } else { raw_bytes(body) },
         }))
     }
 

@@ -42,7 +42,9 @@ pub(super) mod role {
             None => Ok(Role::Unspecified.into()),
             Some("PLUGIN") => Ok(Role::Plugin.into()),
             Some("OBSERVER") => Ok(Role::Observer.into()),
-            Some(_) => Err(D::Error::custom("another word, expected PLUGIN or OBSERVER as role")),
+            Some(_) => Err(D::Error::custom(
+                "another word, expected PLUGIN or OBSERVER as role",
+            )),
         }
     }
 }

@@ -171,13 +171,18 @@ fn op() -> impl Strategy<Value = Op> {
             pod: Some(pod),
             payload
         })),
-        (pod_ref(), option::of(any::<u64>()), payload()).prop_map(|(pod, grace_seconds, pod_json)| {
-            Op::DeletePod(DeletePod {
-                pod: Some(pod),
-                grace_seconds,
-                pod_json,
-            })
-        }),
+        (
+            pod_ref(),
+            option::of(any::<u64>()),
+            prop_oneof![payload(), Just(Bytes::new())]
+        )
+            .prop_map(|(pod, grace_seconds, pod_json)| {
+                Op::DeletePod(DeletePod {
+                    pod: Some(pod),
+                    grace_seconds,
+                    pod_json,
+                })
+            }),
         vec(pod_ref(), 0..4).prop_map(|pods| Op::GetStatus(GetStatus {
             pods,
             ..GetStatus::default()

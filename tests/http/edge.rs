@@ -55,7 +55,10 @@ async fn of_two_subprotocols_the_binary_one_is_taken() {
         ("towline.v2.json, towline.v1.json", "towline.v1.json"),
     ] {
         let answer = hub.dial(&[("sec-websocket-protocol", offered)]).await;
-        assert_eq!((answer.status, answer.header("sec-websocket-protocol")), (101, taken));
+        assert_eq!(
+            (answer.status, answer.header("sec-websocket-protocol")),
+            (101, taken)
+        );
     }
 }
 

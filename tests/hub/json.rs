@@ -1,0 +1,219 @@
+//! What only the JSON path has: text by hand.
+
+use std::{future::poll_fn, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use towline::{
+    hub::Identity,
+    transport::{
+        Message, Transport,
+        memory::{Memory, pair},
+    },
+    wire::Subprotocol,
+};
+
+use crate::fake::{Site, connect_as, create, hub, pod, registration, until};
+
+/// A plugin that is typed by hand.
+struct Typed(Memory);
+
+impl Typed {
+    fn new(hub: &Arc<towline::hub::Hub>) -> Self {
+        let (ours, theirs) = pair(16 << 20);
+        let identity = Identity {
+            plugin: None,
+            remote: "test".into(),
+        };
+        tokio::spawn(hub.clone().serve_link_as(theirs, identity, Subprotocol::Json));
+        Self(ours)
+    }
+
+    /// Registered, with the features named, and past the hub's first read.
+    async fn registered(hub: &Arc<towline::hub::Hub>, features: Value) -> (Self, Value) {
+        let mut typed = Self::new(hub);
+        typed
+            .say(
+                &json!({"v": 1, "kind": "register", "plugin": "p", "instance": "i", "features": features,
+                "node_status": {"ready": true}}),
+            )
+            .await;
+        let welcome = typed.hear().await;
+        let read = typed.hear().await;
+        assert_eq!(
+            (&read["op"], &read["path"], &read["body"]["all"]),
+            (&json!("GET"), &json!("/status"), &json!(true))
+        );
+        typed
+            .say(&json!({"v": 1, "kind": "response", "id": read["id"], "status": 200, "body": []}))
+            .await;
+        (typed, welcome)
+    }
+
+    async fn send(&mut self, message: Message) {
+        poll_fn(|cx| self.0.poll_ready(cx)).await.unwrap();
+        self.0.start_send(message).unwrap();
+        poll_fn(|cx| self.0.poll_flush(cx)).await.unwrap();
+    }
+
+    async fn say(&mut self, message: &Value) {
+        self.send(Message::Text(message.to_string().into())).await;
+    }
+
+    async fn next(&mut self) -> Message {
+        loop {
+            match timeout(Duration::from_secs(300), poll_fn(|cx| self.0.poll_recv(cx))).await {
+                Ok(Some(Ok(Message::Ping(_)))) => {}
+                Ok(Some(Ok(message))) => return message,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// The next message, pings left out.
+    async fn hear(&mut self) -> Value {
+        loop {
+            let Message::Text(text) = self.next().await else {
+                panic!("not text");
+            };
+            let heard: Value = serde_json::from_slice(&text).unwrap();
+            if heard["kind"] != "ping" {
+                return heard;
+            }
+        }
+    }
+
+    async fn closed(&mut self) -> (u16, String) {
+        loop {
+            if let Message::Close(code, reason) = self.next().await {
+                return (code, reason);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_without_any_feature_is_typed_by_hand() {
+    let hub = hub();
+    let (mut typed, welcome) = Typed::registered(&hub, json!([])).await;
+    assert_eq!(
+        (&welcome["kind"], &welcome["features"]),
+        (&json!("welcome"), &json!([]))
+    );
+    let creating = create(&hub);
+    let asked = typed.hear().await;
+    assert_eq!(asked["headers"]["interlink-http-session"], "CreatePod#1");
+    assert_eq!(asked["body"]["pod"]["metadata"]["uid"], crate::fake::UID);
+    typed
+        .say(
+            &json!({"v": 1, "kind": "response", "id": asked["id"], "status": 201,
+            "body": {"PodUID": crate::fake::UID, "PodJID": "42"}, "error": null}),
+        )
+        .await;
+    assert_eq!(creating.await.unwrap().unwrap().pod_jid, "42");
+    let polled = typed.hear().await;
+    assert_eq!(polled["path"], "/status");
+    typed
+        .say(
+            &json!({"v": 1, "kind": "response", "id": polled["id"], "status": 200, "body": [{"name": "demo",
+            "UID": crate::fake::UID, "namespace": "default", "JID": "42", "containers": [{"name": "main",
+                "state": {"running": {"startedAt": "2026-09-01T10:00:00Z"}}}]}]}),
+        )
+        .await;
+    until("running", || hub.pods()[0].phase == "Running").await;
+    let statuses = hub.status(Some("p"), &[pod()]).await.unwrap();
+    assert!(statuses[0].containers[0].state.running.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_version_of_the_envelope_is_refused_with_a_reason() {
+    let mut typed = Typed::new(&hub());
+    typed
+        .say(&json!({"v": 2, "kind": "register", "plugin": "p"}))
+        .await;
+    let told = typed.hear().await;
+    assert_eq!((&told["kind"], &told["code"]), (&json!("goaway"), &json!(4502)));
+    assert!(told["retry_after_ms"].as_u64().unwrap() >= 300_000);
+    let (code, reason) = typed.closed().await;
+    assert!(code == 4502 && reason.contains("v is 2"), "{code} {reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_wrong_closes_with_the_code_of_the_binary_link_and_names_the_field() {
+    let register = || json!({"v": 1, "kind": "register", "plugin": "p", "instance": "i"}).to_string();
+    for (first, code, text) in [
+        (Message::Binary(register().into()), 1003, "text messages"),
+        (Message::Text("{\"v\":1".into()), 1007, "too early"),
+        (
+            Message::Text(r#"{"v":1,"kind":"register","plugin":7}"#.into()),
+            1007,
+            "plugin",
+        ),
+        (
+            Message::Text(r#"{"v":1,"kind":"ping","id":"1"}"#.into()),
+            4504,
+            "Register",
+        ),
+        (
+            Message::Text(r#"{"v":1,"kind":"register","plugin":"No Label"}"#.into()),
+            4504,
+            "RFC 1123",
+        ),
+    ] {
+        let mut typed = Typed::new(&hub());
+        typed.send(first).await;
+        let (closed, reason) = typed.closed().await;
+        assert!(
+            closed == code && reason.contains(text),
+            "{closed} {reason}, expected {code} {text}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_json_cannot_carry_is_never_in_force() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let mut with = registration("one");
+    with.features = ["zstd", "http", "events", "flow_control"]
+        .map(str::to_owned)
+        .to_vec();
+    let link = connect_as(&hub, &site, with).await;
+    assert_eq!(link.welcome.features, ["flow_control", "events"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_op_that_the_hub_does_not_know_is_answered_and_unknown_kinds_are_not() {
+    let hub = hub();
+    let (mut typed, _) = Typed::registered(&hub, json!(["events"])).await;
+    typed
+        .say(&json!({"v": 1, "kind": "weather", "id": "1", "body": "rain"}))
+        .await;
+    typed
+        .say(&json!({"v": 1, "kind": "request", "id": "1", "op": "GET", "path": "/weather", "body": null}))
+        .await;
+    let answer = typed.hear().await;
+    assert_eq!(
+        (&answer["kind"], &answer["id"], &answer["status"]),
+        (&json!("response"), &json!("1"), &json!(501))
+    );
+    assert_eq!(answer["error"]["reason"], "NO_SUCH_OP");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_answer_fails_its_call_and_the_link_goes_on() {
+    let hub = hub();
+    let (mut typed, _) = Typed::registered(&hub, json!(["events"])).await;
+    let creating = create(&hub);
+    let asked = typed.hear().await;
+    typed
+        .say(&json!({"v": 1, "kind": "response", "id": asked["id"], "status": 200, "body": "ok"}))
+        .await;
+    let told = creating.await.unwrap().unwrap_err().message;
+    assert!(told.contains("POST /create") && told.contains("body"), "{told}");
+    let creating = create(&hub);
+    let asked = typed.hear().await;
+    typed
+        .say(&json!({"v": 1, "kind": "response", "id": asked["id"], "status": 200, "body": {"PodJID": "7"}}))
+        .await;
+    assert_eq!(creating.await.unwrap().unwrap().pod_jid, "7");
+}
