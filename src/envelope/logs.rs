@@ -68,7 +68,7 @@ impl<'a> From<&'a StreamLogs> for OpenOut<'a> {
 
 #[derive(Deserialize)]
 pub(super) struct OpenIn {
-    pod: PodRef,
+    pod: Option<PodRef>,
     #[serde(default, deserialize_with = "null")]
     container: String,
     options: Option<OptionsIn>,
@@ -109,7 +109,7 @@ impl OpenIn {
         };
         let lower = |(key, value): (String, String)| (key.to_ascii_lowercase(), value);
         Ok(StreamLogs {
-            pod: Some(self.pod),
+            pod: self.pod,
             container: self.container,
             options,
             start: self.start,
