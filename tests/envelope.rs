@@ -5,6 +5,8 @@
 mod any;
 #[path = "envelope/bodies.rs"]
 mod bodies;
+#[path = "envelope/forgotten.rs"]
+mod forgotten;
 #[path = "envelope/hostile.rs"]
 mod hostile;
 #[path = "envelope/round_trip.rs"]

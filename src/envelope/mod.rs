@@ -4,10 +4,11 @@
 //! socket. Learn [`Json`], the [`Codec`] of a connection that speaks JSON. docs/JSON.md is the text of record.
 
 mod bounds;
-mod calls;
 mod logs;
 mod pods;
 mod read;
+mod requests;
+mod responses;
 mod status;
 mod write;
 
@@ -63,7 +64,7 @@ impl Codec for Json {
 
     fn encode(&mut self, out: &mut BytesMut, stream: StreamId, body: Body) {
         let asked = match &body {
-            Body::Request(request) => calls::asked(request),
+            Body::Request(request) => requests::asked(request),
             Body::StreamLogs(_) => Some(Asked::Logs),
             _ => None,
         };
@@ -79,7 +80,7 @@ impl Codec for Json {
     }
 
     fn size(&self, stream: StreamId, body: &Body) -> Result<usize, Status> {
-        let payloads = calls::check(body)?;
+        let payloads = requests::check(body)?;
         if !payloads && encoded_len(stream, body) <= SURELY_SMALL {
             return Ok(crate::limits::MIN_MESSAGE);
         }

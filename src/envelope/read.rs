@@ -8,9 +8,10 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     Asked,
-    calls::{self, RequestIn, ResponseIn},
     logs::{ChunkIn, OpenIn},
     pods,
+    requests::{self, RequestIn},
+    responses::ResponseIn,
 };
 use crate::{
     interlink::{parse, parse_time},
@@ -138,7 +139,7 @@ pub(super) fn frame(text: &[u8], asked: &mut HashMap<StreamId, Asked>) -> Result
         "request" => {
             let id = stream(id.as_ref())?;
             let request = whole::<RequestIn>(text)?.into_request()?;
-            if let Some(about) = calls::asked_here(&request) {
+            if let Some(about) = requests::asked_here(&request) {
                 asked.insert(id, about);
             }
             Ok(on(id, Some(Body::Request(request))))

@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::{
     Asked,
-    calls::{request_out, response_out},
     logs::{ChunkOut, OpenOut},
     pods::StatusItem,
+    requests::request_out,
+    responses::response_out,
 };
 use crate::{
     code::Code,
