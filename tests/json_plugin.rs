@@ -95,7 +95,10 @@ async fn refuses_what_it_cannot_do(site: &Site) {
     let mut bad = pod(2, "true");
     bad["spec"]["containers"] = json!([{"name": "main", "image": "none"}]);
     let (status, text) = site.create(&bad).await;
-    assert!(status == 422 && text.contains("command"), "{status} {text}");
+    assert!(
+        status == 422 && text.contains("command that runs here"),
+        "{status} {text}"
+    );
 }
 
 async fn goes_on_after_a_cut(site: &Site) {

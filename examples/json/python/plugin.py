@@ -72,9 +72,9 @@ class Plugin:  # pods and events outlive every link
                 as_of, path = self.seq, heard.get("path")
                 try:
                     status, body = (200, await calls[path](heard)) if path in calls else (501, f"{path} is not known here")
-                except Exception as fault:  # a fault of one call must not end the link
-                    known = {NotImplementedError: 501, FileNotFoundError: 404}.get(type(fault), 500)
-                    status, body = 422 if path == "/create" else known, str(fault) or repr(fault)
+                except Exception as error:  # a fault of one call must not end the link
+                    known = {NotImplementedError: 501, FileNotFoundError: 404}.get(type(error), 500)
+                    status, body = (422, f"not a command that runs here: {error!r}") if path == "/create" else (known, str(error))
                 await self.send("response", id=heard["id"], status=status, body=body, as_of=as_of)
             elif heard["kind"] in ("welcome", "eventAck"):
                 ack, idle, self.socket = heard.get("applied", heard), heard.get("idle_ms", 1000 * idle) / 1000, socket
