@@ -3,14 +3,14 @@
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use towline::{
-    hub::Identity,
+    hub::{Identity, LogQuery},
     transport::{
         Message, Transport,
         memory::{Memory, pair},
     },
-    wire::Subprotocol,
+    wire::{LogOptions, PodRef, Subprotocol},
 };
 
 use crate::fake::{Site, connect_as, create, hub, pod, registration, until};
@@ -220,4 +220,95 @@ async fn a_bad_answer_fails_its_call_and_the_link_goes_on() {
         .say(&json!({"v": 1, "kind": "response", "id": asked["id"], "status": 200, "body": {"PodJID": "7"}}))
         .await;
     assert_eq!(creating.await.unwrap().unwrap().pod_jid, "7");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_stands_ends_with_the_same_codes() {
+    for (message, code, text) in [
+        (Message::Binary("{}".into()), 1003, "text messages"),
+        (Message::Text("nonsense".into()), 1007, "not JSON"),
+        (
+            Message::Text(r#"{"v":3,"kind":"pong","id":"1"}"#.into()),
+            4502,
+            "v is 3",
+        ),
+        (
+            Message::Text(r#"{"v":1,"kind":"register","plugin":"p"}"#.into()),
+            4504,
+            "handshake is over",
+        ),
+        (
+            Message::Text(
+                r#"{"v":1,"id":"4","kind":"request","op":"GET","path":"/status","body":[]}"#.into(),
+            ),
+            4504,
+            "other parity",
+        ),
+    ] {
+        let (mut typed, _) = Typed::registered(&hub(), json!([])).await;
+        typed.send(message).await;
+        let (closed, reason) = typed.closed().await;
+        assert!(
+            closed == code && reason.contains(text),
+            "{closed} {reason}, expected {code} {text}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn credit_counts_the_bytes_of_a_log_and_not_their_text() {
+    let hub = hub();
+    let (mut typed, _) = Typed::registered(&hub, json!(["events", "flow_control"])).await;
+    let query = || LogQuery {
+        pod: PodRef::new(crate::fake::UID, "default", "demo"),
+        container: "main".into(),
+        options: LogOptions {
+            follow: true,
+            ..LogOptions::default()
+        },
+        start: None,
+        meta: crate::fake::meta(),
+    };
+    let opening = tokio::spawn({
+        let hub = hub.clone();
+        async move {
+            loop {
+                // Refused while the hub still applies the first read.
+                if let Ok(viewer) = hub.logs(Some("p"), query()).await {
+                    return viewer;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    });
+    let open = typed.hear().await;
+    let (id, credit) = (open["id"].clone(), open["credit"].as_u64().unwrap());
+    let chunk = |offset: u64, data: &str| json!({"v": 1, "id": id, "kind": "logChunk", "epoch": 1, "offset": offset, "data": data});
+    typed.say(&chunk(0, "")).await;
+    let mut viewer = opening.await.unwrap();
+    assert!(viewer.next().await.unwrap().unwrap().data.is_empty());
+
+    // In text each of these bytes takes six: the credit would be gone at once.
+    let piece = "\u{1}".repeat(30_000);
+    let cost = 30_000 + 64;
+    let mut offset = 0;
+    for _ in 0..(credit - 64) / cost {
+        typed.say(&chunk(offset, &piece)).await;
+        offset += 30_000;
+    }
+    let mut read = 0;
+    while read < offset {
+        read += viewer.next().await.unwrap().unwrap().data.len() as u64;
+    }
+    let granted = typed.hear().await;
+    assert_eq!((&granted["kind"], &granted["id"]), (&json!("credit"), &id));
+    assert!(granted["bytes"].as_u64().unwrap() > cost, "{granted}");
+
+    // More than any credit: the stream ends, and the plugin is told.
+    for _ in 0..100 {
+        typed.say(&chunk(offset, &piece)).await;
+        offset += 30_000;
+    }
+    while typed.hear().await["kind"] != "cancelStream" {}
+    assert!(hub.ping(Some("p")).is_ok(), "the link stands");
 }
