@@ -1,6 +1,8 @@
 //! Why a call or a link ended. The numbers decide what the other side does next; docs/PROTOCOL.md prints
 //! the same tables.
 
+mod http;
+
 use std::fmt;
 
 /// How a call ended, in gRPC's numbering

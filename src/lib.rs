@@ -9,6 +9,7 @@
 //! | [`wire`] | bytes and frames | (core) |
 //! | [`session`] | the state machine of one link, without I/O or clock | (core) |
 //! | [`interlink`] | what interLink's REST says | (core) |
+//! | [`envelope`] | frames as JSON, with REST's bodies | (core) |
 //! | [`transport`] | ordered messages over sockets | `net` |
 //! | [`connection`] | one session on one transport: calls and log streams as futures | `net` |
 //! | [`plugin`] | the dialling role: [`plugin::Handler`], reconnect, outbox | `plugin` |
@@ -23,6 +24,7 @@ pub mod planted;
 
 pub mod wire;
 
+pub mod envelope;
 pub mod interlink;
 pub mod session;
 

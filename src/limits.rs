@@ -38,6 +38,11 @@ pub const MAX_UNACKED_EVENTS: u32 = 256;
 pub const PACKET_TARGET: usize = 64 << 10;
 /// Frames in one packet at most: a packet of empty frames must not buy unbounded work.
 pub const MAX_FRAMES: usize = 10_000;
+/// How deep a message of the JSON path may nest. The sender pays: 1007.
+pub const JSON_DEPTH: usize = 32;
+/// Values in one message of the JSON path: a message of empty objects must not buy unbounded memory. A page of 1,000 pods
+/// with ten containers each has fewer. The sender pays: 1007.
+pub const JSON_VALUES: usize = 1 << 18;
 /// Metadata of one call, keys and values, in bytes (as gRPC).
 pub const MAX_METADATA: usize = 8 << 10;
 /// Close reason, in bytes (RFC 6455 section 5.5: 125 less the code).

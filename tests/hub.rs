@@ -36,3 +36,6 @@ mod retries;
 mod states;
 #[path = "hub/takeovers.rs"]
 mod takeovers;
+
+/// The form of the messages; `tests/hub_json.rs` is the same over the other.
+pub(crate) const FORM: towline::wire::Subprotocol = towline::wire::Subprotocol::Proto;

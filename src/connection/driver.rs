@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Ended, Peer,
     ending::broken,
-    now,
+    form, now,
     shared::{Inner, Shared},
     yield_once,
 };
@@ -25,6 +25,7 @@ use crate::{
     code::CloseCode,
     session::Event,
     transport::{Message, Transport, TransportError},
+    wire::Subprotocol,
 };
 
 /// Messages read before what they brought is told and answered.
@@ -34,6 +35,7 @@ const WRITE_BUDGET: usize = 16;
 
 pub(super) struct Driver<T> {
     pub(super) transport: T,
+    pub(super) form: Subprotocol,
     pub(super) shared: Arc<Shared>,
     pub(super) peer: Arc<dyn Peer>,
     /// The peer started more than it may: nothing is taken from the transport until the session says so.
@@ -59,9 +61,10 @@ enum Round {
 }
 
 impl<T: Transport> Driver<T> {
-    pub(super) fn new(transport: T, shared: Arc<Shared>, peer: Arc<dyn Peer>) -> Self {
+    pub(super) fn new(transport: T, form: Subprotocol, shared: Arc<Shared>, peer: Arc<dyn Peer>) -> Self {
         Self {
             transport,
+            form,
             shared,
             peer,
             paused: false,
@@ -156,10 +159,9 @@ impl<T: Transport> Driver<T> {
             let now = now();
             let mut inner = self.shared.lock();
             match message {
-                Message::Binary(bytes) => inner.session.handle_packet(bytes, now),
-                Message::Text(_) => inner
-                    .session
-                    .close(CloseCode::UNSUPPORTED, "this link takes binary messages"),
+                Message::Binary(_) | Message::Text(_) => {
+                    form::take(self.form, message, &mut inner.session, now)
+                }
                 Message::Ping(_) => inner.session.handle_transport_ping(now),
                 Message::Pong(_) => inner.session.handle_transport_pong(now),
                 Message::Close(code, reason) => {
@@ -208,7 +210,7 @@ impl<T: Transport> Driver<T> {
             let Some(packet) = self.shared.lock().session.poll_packet() else {
                 break;
             };
-            self.transport.start_send(Message::Binary(packet))?;
+            self.transport.start_send(form::message(self.form, packet))?;
             // More is queued only where the transport takes it at once.
             let mut cx = Context::from_waker(std::task::Waker::noop());
             if !matches!(self.transport.poll_ready(&mut cx), Poll::Ready(Ok(()))) {

@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, time::Duration};
 
-use super::{Ended, driver::Driver};
+use super::{Ended, driver::Driver, form};
 use crate::{
     code::CloseCode,
     transport::{Message, Transport, TransportError},
@@ -20,7 +20,7 @@ impl<T: Transport> Driver<T> {
                 let Some(packet) = self.shared.lock().session.poll_packet() else {
                     break;
                 };
-                self.transport.start_send(Message::Binary(packet))?;
+                self.transport.start_send(form::message(self.form, packet))?;
             }
             self.transport
                 .start_send(Message::Close(code.0, reason.to_owned()))?;

@@ -2,12 +2,13 @@
 
 use std::{fmt, future::poll_fn, sync::Arc, time::Duration};
 
-use super::{Connection, Peer, driver::Driver, now, shared::Shared};
+use super::{Connection, Peer, driver::Driver, form, now, shared::Shared};
 use crate::{
     code::CloseCode,
+    envelope,
     session::{Config, Event, Session, State},
     transport::{Message, Transport, TransportError},
-    wire::{Register, Welcome},
+    wire::{Register, Subprotocol, Welcome},
 };
 
 /// Why a handshake failed.
@@ -37,6 +38,7 @@ pub enum HandshakeError {
 /// An accepted transport whose Register has come.
 pub struct Accepted<T> {
     transport: T,
+    form: Subprotocol,
     session: Session,
     /// What the peer registered with.
     pub register: Register,
@@ -45,6 +47,7 @@ pub struct Accepted<T> {
 /// A dialled transport whose Welcome has come, before its task runs.
 pub struct Registered<T> {
     transport: T,
+    form: Subprotocol,
     session: Session,
     /// The hub's answer.
     pub welcome: Welcome,
@@ -79,14 +82,28 @@ pub async fn accept<T: Transport>(transport: T) -> Result<Accepted<T>, Handshake
 /// # Errors
 /// As [`accept`].
 pub async fn accept_with<T: Transport>(transport: T, config: Config) -> Result<Accepted<T>, HandshakeError> {
+    accept_as(transport, config, Subprotocol::Proto).await
+}
+
+/// [`accept_with`] of a transport on which this subprotocol was agreed.
+///
+/// # Errors
+/// As [`accept`].
+pub async fn accept_as<T: Transport>(
+    transport: T,
+    config: Config,
+    subprotocol: Subprotocol,
+) -> Result<Accepted<T>, HandshakeError> {
     let timeout = config.register_timeout;
     let mut link = Half {
         transport,
-        session: Session::accept(config, now()),
+        form: subprotocol,
+        session: Session::accept(config, now()).with_codec(envelope::codec(subprotocol)),
     };
     match link.until_event(timeout).await? {
         Event::Register(register) => Ok(Accepted {
             transport: link.transport,
+            form: subprotocol,
             session: link.session,
             register,
         }),
@@ -99,7 +116,7 @@ impl<T: Transport> Accepted<T> {
     /// are filled in.
     pub fn welcome(mut self, welcome: Welcome, peer: Arc<dyn Peer>) -> Connection {
         self.session.welcome(welcome, now());
-        start(self.transport, self.session, peer)
+        start(self.transport, self.form, self.session, peer)
     }
 
     /// Refuses: GoAway and close. Takes at most two seconds.
@@ -107,6 +124,7 @@ impl<T: Transport> Accepted<T> {
         self.session.refuse(code, reason, retry_after);
         let mut link = Half {
             transport: self.transport,
+            form: self.form,
             session: self.session,
         };
         link.close(code, reason).await;
@@ -133,14 +151,29 @@ pub async fn register_with<T: Transport>(
     register: Register,
     config: Config,
 ) -> Result<Registered<T>, HandshakeError> {
+    register_as(transport, register, config, Subprotocol::Proto).await
+}
+
+/// [`register_with`] over a transport on which this subprotocol was agreed.
+///
+/// # Errors
+/// As [`register`].
+pub async fn register_as<T: Transport>(
+    transport: T,
+    register: Register,
+    config: Config,
+    subprotocol: Subprotocol,
+) -> Result<Registered<T>, HandshakeError> {
     let timeout = config.register_timeout;
     let mut link = Half {
         transport,
-        session: Session::dial(config, register, now()),
+        form: subprotocol,
+        session: Session::dial(config, register, now()).with_codec(envelope::codec(subprotocol)),
     };
     match link.until_event(timeout).await? {
         Event::Welcome(welcome) => Ok(Registered {
             transport: link.transport,
+            form: subprotocol,
             session: link.session,
             welcome,
         }),
@@ -163,19 +196,20 @@ pub async fn register_with<T: Transport>(
 impl<T: Transport> Registered<T> {
     /// Starts the connection task.
     pub fn start(self, peer: Arc<dyn Peer>) -> Connection {
-        start(self.transport, self.session, peer)
+        start(self.transport, self.form, self.session, peer)
     }
 }
 
-fn start<T: Transport>(transport: T, session: Session, peer: Arc<dyn Peer>) -> Connection {
+fn start<T: Transport>(transport: T, form: Subprotocol, session: Session, peer: Arc<dyn Peer>) -> Connection {
     let shared = Arc::new(Shared::new(session));
-    tokio::spawn(Driver::new(transport, shared.clone(), peer).run());
+    tokio::spawn(Driver::new(transport, form, shared.clone(), peer).run());
     Connection { shared }
 }
 
 /// A transport and its session before anything runs at the same time.
 struct Half<T> {
     transport: T,
+    form: Subprotocol,
     session: Session,
 }
 
@@ -210,10 +244,8 @@ impl<T: Transport> Half<T> {
                     ));
                 }
                 Some(Err(error)) => return Err(error.into()),
-                Some(Ok(Message::Binary(bytes))) => self.session.handle_packet(bytes, now()),
-                Some(Ok(Message::Text(_))) => {
-                    self.session
-                        .close(CloseCode::UNSUPPORTED, "this link takes binary messages");
+                Some(Ok(message @ (Message::Binary(_) | Message::Text(_)))) => {
+                    form::take(self.form, message, &mut self.session, now());
                 }
                 Some(Ok(Message::Close(code, reason))) => return Err(refused(code, reason)),
                 Some(Ok(Message::Ping(_))) => {
@@ -228,7 +260,7 @@ impl<T: Transport> Half<T> {
     async fn write(&mut self) -> Result<(), TransportError> {
         while let Some(packet) = self.session.poll_packet() {
             poll_fn(|cx| self.transport.poll_ready(cx)).await?;
-            self.transport.start_send(Message::Binary(packet))?;
+            self.transport.start_send(form::message(self.form, packet))?;
         }
         poll_fn(|cx| self.transport.poll_flush(cx)).await
     }

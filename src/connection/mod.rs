@@ -11,6 +11,7 @@
 mod body;
 mod driver;
 mod ending;
+mod form;
 mod handshake;
 mod logs;
 mod peer;
@@ -27,7 +28,10 @@ use std::{
 };
 
 pub use body::{Answer, BodyReader};
-pub use handshake::{Accepted, HandshakeError, Registered, accept, accept_with, register, register_with};
+pub use handshake::{
+    Accepted, HandshakeError, Registered, accept, accept_as, accept_with, register, register_as,
+    register_with,
+};
 pub use logs::{LogSink, LogStream, ReaderGone};
 pub use peer::{BoxFuture, CancelSignal, Peer};
 pub use sink::{BodySink, CallGone};

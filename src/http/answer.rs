@@ -14,30 +14,10 @@ use crate::{
     wire::Status,
 };
 
-/// The client gave up; nobody reads it, but logs do (nginx's number).
-const CLIENT_CLOSED: u16 = 499;
-
 /// The HTTP status of a failed call: the table of docs/PROTOCOL.md.
 pub(super) fn http_status(status: &Status) -> StatusCode {
-    match status.kind() {
-        Code::Ok => StatusCode::OK,
-        Code::Cancelled => StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST),
-        Code::Unknown | Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
-        Code::InvalidArgument => StatusCode::BAD_REQUEST,
-        Code::NotFound => StatusCode::NOT_FOUND,
-        Code::PermissionDenied => StatusCode::FORBIDDEN,
-        Code::ResourceExhausted if status.reason == reason::MESSAGE_TOO_LARGE => {
-            StatusCode::PAYLOAD_TOO_LARGE
-        }
-        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
-        Code::FailedPrecondition => StatusCode::UNPROCESSABLE_ENTITY,
-        Code::Aborted => StatusCode::CONFLICT,
-        Code::OutOfRange => StatusCode::RANGE_NOT_SATISFIABLE,
-        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
-        Code::Internal | Code::DataLoss => StatusCode::BAD_GATEWAY,
-        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-    }
+    let number = status.kind().http_status(&status.reason);
+    StatusCode::from_u16(number).unwrap_or(StatusCode::BAD_GATEWAY)
 }
 
 /// A request that was not done.

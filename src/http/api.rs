@@ -60,14 +60,14 @@ pub(super) struct Version {
     /// Version of this API.
     api: &'static str,
     /// Subprotocols that links are taken with.
-    subprotocols: [&'static str; 1],
+    subprotocols: [&'static str; 2],
 }
 
 /// What this hub is.
 #[utoipa::path(get, path = "/api/v1/version", tag = "api", responses((status = 200, body = Version)))]
 pub(super) async fn version(uri: Uri) -> Result<Json<Version>, Api> {
     Query::parse(&uri, &[])?;
-    let subprotocols = [wire::SUBPROTOCOL_PROTO];
+    let subprotocols = wire::Subprotocol::ALL.map(wire::Subprotocol::name);
     Ok(Json(Version {
         version: env!("CARGO_PKG_VERSION"),
         api: "v1",

@@ -20,7 +20,7 @@ use crate::{
     hub::Identity,
     limits,
     transport::{Io, WebSocket, accept_key},
-    wire::{SUBPROTOCOL_JSON, SUBPROTOCOL_PROTO, Status},
+    wire::{Status, Subprotocol},
 };
 
 pub(super) fn routes() -> Router<Edge> {
@@ -34,7 +34,7 @@ pub(super) fn routes() -> Router<Edge> {
         ("Upgrade" = String, Header, description = "websocket"),
         ("Sec-WebSocket-Version" = String, Header, description = "13"),
         ("Sec-WebSocket-Key" = String, Header, description = "As RFC 6455 has it."),
-        ("Sec-WebSocket-Protocol" = String, Header, description = "Must offer towline.v1.proto."),
+        ("Sec-WebSocket-Protocol" = String, Header, description = "Must offer towline.v1.proto (taken when both are) or towline.v1.json."),
     ),
     responses(
         (status = 101, description = "The link: docs/PROTOCOL.md."),
@@ -59,7 +59,7 @@ pub(super) async fn upgrade(State(edge): State<Edge>, mut request: Request) -> R
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(
         header::SEC_WEBSOCKET_PROTOCOL,
-        HeaderValue::from_static(SUBPROTOCOL_PROTO),
+        HeaderValue::from_static(prepared.subprotocol.name()),
     );
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, prepared.accept.clone());
     let span = tracing::info_span!("link", remote = prepared.identity.remote);
@@ -70,6 +70,7 @@ pub(super) async fn upgrade(State(edge): State<Edge>, mut request: Request) -> R
 /// A checked upgrade.
 struct Prepared {
     accept: HeaderValue,
+    subprotocol: Subprotocol,
     upgrade: OnUpgrade,
     identity: Identity,
     permit: OwnedSemaphorePermit,
@@ -80,7 +81,7 @@ type Refused = (&'static str, Refusal);
 fn prepare(edge: &Edge, request: &mut Request) -> Result<Prepared, Refused> {
     check_upgrade(request)?;
     let headers = request.headers();
-    check_subprotocol(headers).map_err(|refusal| ("subprotocol", refusal))?;
+    let subprotocol = agree(headers).map_err(|refusal| ("subprotocol", refusal))?;
     let key = headers
         .get(header::SEC_WEBSOCKET_KEY)
         .and_then(|key| key.to_str().ok())
@@ -108,6 +109,7 @@ fn prepare(edge: &Edge, request: &mut Request) -> Result<Prepared, Refused> {
         .ok_or_else(|| not_upgrade("this connection cannot be upgraded"))?;
     Ok(Prepared {
         accept,
+        subprotocol,
         upgrade,
         identity: Identity { plugin: None, remote },
         permit,
@@ -118,7 +120,7 @@ fn check_upgrade(request: &Request) -> Result<(), Refused> {
     let headers = request.headers();
     if request.method() != Method::GET || !has_token(headers, header::UPGRADE, "websocket") {
         let message = "this is where plugins dial in: send a WebSocket upgrade (GET, Upgrade: websocket, subprotocol \
-            towline.v1.proto); a proxy in front must pass Upgrade and Connection on";
+            towline.v1.proto or towline.v1.json); a proxy in front must pass Upgrade and Connection on";
         let refusal = Refusal::new(StatusCode::UPGRADE_REQUIRED, Code::InvalidArgument, message);
         return Err(("not_upgrade", refusal));
     }
@@ -140,22 +142,16 @@ fn not_upgrade(message: &str) -> Refused {
     ("not_upgrade", Refusal::invalid(message))
 }
 
-fn check_subprotocol(headers: &HeaderMap) -> Result<(), Refusal> {
-    if has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL_PROTO) {
-        return Ok(());
-    }
-    Err(Refusal::invalid(
-        if has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL_JSON) {
-            format!(
-                "{SUBPROTOCOL_JSON} is part of the protocol but not offered by this hub yet: use {SUBPROTOCOL_PROTO}"
-            )
-        } else {
-            format!(
-                "no subprotocol in common: Sec-WebSocket-Protocol must offer {SUBPROTOCOL_PROTO} \
-             ({SUBPROTOCOL_JSON} is named by the protocol but not offered yet)"
-            )
-        },
-    ))
+/// The best of the subprotocols that are offered.
+fn agree(headers: &HeaderMap) -> Result<Subprotocol, Refusal> {
+    let offered = |it: &Subprotocol| has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, it.name());
+    Subprotocol::ALL.into_iter().find(offered).ok_or_else(|| {
+        Refusal::invalid(format!(
+            "no subprotocol in common: Sec-WebSocket-Protocol must offer {} (binary) or {} (text)",
+            Subprotocol::Proto,
+            Subprotocol::Json
+        ))
+    })
 }
 
 /// Whether a header of comma-separated tokens holds this one.
@@ -186,6 +182,7 @@ async fn take_over(edge: Edge, prepared: Prepared) {
         upgrade,
         identity,
         permit,
+        subprotocol,
         ..
     } = prepared;
     let upgraded = match timeout(limits::HTTP_UPGRADE_TIMEOUT, upgrade).await {
@@ -196,7 +193,7 @@ async fn take_over(edge: Edge, prepared: Prepared) {
     drop(permit);
     let (socket, early) = bare_socket(upgraded);
     let link = WebSocket::accepted_with(socket, early, limits::MAX_MESSAGE).await;
-    edge.hub.serve_link(link, identity).await;
+    edge.hub.serve_link_as(link, identity, subprotocol).await;
 }
 
 /// The socket without HTTP's deadlines and layers, and what was read beyond the request.

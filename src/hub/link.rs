@@ -20,12 +20,18 @@ use crate::{
     interlink, limits,
     planted::{self, Bug},
     transport::Transport,
-    wire::{EventAck, Outbox, Register, Role, Welcome, feature},
+    wire::{EventAck, Outbox, Register, Role, Subprotocol, Welcome, feature},
 };
 
 /// Runs one link to its end.
-pub(crate) async fn serve<T: Transport>(hub: Arc<Hub>, transport: T, identity: Identity) {
-    let accepted = match connection::accept(transport).await {
+pub(crate) async fn serve<T: Transport>(
+    hub: Arc<Hub>,
+    transport: T,
+    identity: Identity,
+    subprotocol: Subprotocol,
+) {
+    let config = connection::Config::accepting();
+    let accepted = match connection::accept_as(transport, config, subprotocol).await {
         Ok(accepted) => accepted,
         Err(error) => {
             hub.metrics.refuse("handshake");
@@ -124,7 +130,7 @@ pub(crate) async fn serve<T: Transport>(hub: Arc<Hub>, transport: T, identity: I
         events,
         read_soon: !attached.read,
     };
-    tracing::info!(plugin = %name, remote = %identity.remote, session = attached.number.get(), first_read = plan.first_read, "plugin connected");
+    tracing::info!(plugin = %name, remote = %identity.remote, %subprotocol, session = attached.number.get(), first_read = plan.first_read, "plugin connected");
     hub.count_plugins();
     hub.publish_plugin(
         &name,

@@ -66,7 +66,7 @@ use crate::{
     code::CloseCode,
     limits,
     transport::Transport,
-    wire::{PodRef, Status},
+    wire::{PodRef, Status, Subprotocol},
 };
 
 pub use config::{CallMeta, DeleteWhenOffline, HubConfig, Identity};
@@ -124,7 +124,17 @@ impl Hub {
 
     /// Runs one accepted link to its end: handshake, sync, calls. Dropping the future ends the link.
     pub async fn serve_link<T: Transport>(self: Arc<Self>, transport: T, identity: Identity) {
-        link::serve(self, transport, identity).await;
+        link::serve(self, transport, identity, Subprotocol::Proto).await;
+    }
+
+    /// [`Hub::serve_link`] of a link on which this subprotocol was agreed.
+    pub async fn serve_link_as<T: Transport>(
+        self: Arc<Self>,
+        transport: T,
+        identity: Identity,
+        subprotocol: Subprotocol,
+    ) {
+        link::serve(self, transport, identity, subprotocol).await;
     }
 
     /// All plugins that are known, by name.

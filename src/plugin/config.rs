@@ -6,6 +6,7 @@ use super::journal::OpenError;
 use crate::{
     limits,
     transport::{Endpoint, TlsConfig},
+    wire::Subprotocol,
 };
 
 /// Whether packets of the link may be compressed. Frames that carry secrets never are.
@@ -42,6 +43,9 @@ pub struct PluginConfig {
     pub token_file: Option<PathBuf>,
     /// Whom to trust on `wss://`, and what to show.
     pub tls: TlsConfig,
+    /// Form of the messages. JSON is for people who watch the link, and for comparison: it has no compression, and costs
+    /// more. A [`super::Dialer`] of one's own must agree on it with the hub.
+    pub codec: Subprotocol,
     /// Whether packets may be compressed (feature `zstd`).
     pub compression: Compression,
     /// Where to write down what a restart must not lose: events that the hub has not acknowledged, and which pods
@@ -77,6 +81,7 @@ impl PluginConfig {
             token: None,
             token_file: None,
             tls: TlsConfig::default(),
+            codec: Subprotocol::Proto,
             compression: Compression::Auto,
             state_dir: None,
             jobs_epoch: 0,
@@ -167,6 +172,7 @@ impl fmt::Debug for PluginConfig {
             .field("token", &self.token.as_ref().map(|_| "(not shown)"))
             .field("token_file", &self.token_file)
             .field("tls", &self.tls)
+            .field("codec", &self.codec)
             .field("compression", &self.compression)
             .field("state_dir", &self.state_dir)
             .field("jobs_epoch", &self.jobs_epoch)

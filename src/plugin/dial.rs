@@ -10,7 +10,6 @@ use super::config::{PluginConfig, TOKEN_BOUND, is_token};
 use crate::{
     code::Reconnect,
     transport::{self, Dial, DialError, Io, Transport, WebSocket},
-    wire::SUBPROTOCOL_PROTO,
 };
 
 /// Makes one transport to the hub for each call. [`super::Plugin::run`] uses its own over WebSocket; tests and other
@@ -61,7 +60,7 @@ pub(super) struct HubDialer {
 
 impl HubDialer {
     pub(super) fn new(config: &PluginConfig) -> Self {
-        let mut dial = Dial::new(config.hub.as_str(), SUBPROTOCOL_PROTO);
+        let mut dial = Dial::new(config.hub.as_str(), config.codec.name());
         dial.bearer = config.token.clone();
         dial.tls = config.tls.clone();
         dial.timeout = config.dial_timeout;

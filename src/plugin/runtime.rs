@@ -39,7 +39,7 @@ use crate::{
     code::CloseCode,
     connection::{self, Connection, Ended},
     limits,
-    wire::{NodeStatus, Register, Role, Welcome, feature},
+    wire::{NodeStatus, Register, Role, Subprotocol, Welcome, feature},
 };
 
 /// What a close may take beyond the grace before the link is dropped.
@@ -217,7 +217,7 @@ impl<H: Handler> Plugin<H> {
             creates: Arc::clone(&self.creates),
             feed: Arc::clone(&self.feed),
             events,
-            max_message: max_message(&registered.welcome),
+            max_message: max_message(&registered.welcome) / growth(self.config.codec),
             draining: Arc::new(Notify::new()),
         };
         let hub_drains = Arc::clone(&serve.draining);
@@ -254,7 +254,8 @@ impl<H: Handler> Plugin<H> {
             }
         };
         self.enter(LinkState::Registering);
-        let registered = connection::register(transport, self.introduction(node)).await?;
+        let (config, codec) = (connection::Config::dialling(), self.config.codec);
+        let registered = connection::register_as(transport, self.introduction(node), config, codec).await?;
         self.resume(&registered.welcome)?;
         Ok(registered)
     }
@@ -397,6 +398,14 @@ async fn sleep_until(deadline: Option<Instant>) {
 
 fn has_feature(welcome: &Welcome, name: &str) -> bool {
     welcome.features.iter().any(|feature| feature == name)
+}
+
+/// How much more room a state takes in this form than in protobuf: JSON names every field, and writes times as text.
+fn growth(codec: Subprotocol) -> usize {
+    match codec {
+        Subprotocol::Proto => 1,
+        Subprotocol::Json => 4,
+    }
 }
 
 fn max_message(welcome: &Welcome) -> usize {

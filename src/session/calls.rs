@@ -10,10 +10,7 @@ use super::{
 use crate::{
     code::{Code, reason},
     limits,
-    wire::{
-        Request, Response, Status, StreamId, StreamLogs, codec::encoded_len, feature, frame::Body,
-        request::Op,
-    },
+    wire::{Request, Response, Status, StreamId, StreamLogs, feature, frame::Body, request::Op},
 };
 
 /// What a deadline is when the caller named none.
@@ -152,7 +149,7 @@ impl Session {
                 "the link has used up its stream ids".into(),
             );
         };
-        let size = encoded_len(id, &body) as u64;
+        let size = self.codec.size(id, &body).map_err(Status::not_started)? as u64;
         if size > self.peer_limits.max_message_bytes {
             let text = format!(
                 "the call has {size} bytes, and the peer takes {}",

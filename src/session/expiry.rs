@@ -30,6 +30,7 @@ impl Session {
             {
                 self.streams.remove_outgoing(id);
                 self.schedule.forget_control(id);
+                self.codec.forget(id);
             } else {
                 self.end_outgoing(
                     id,

@@ -27,7 +27,9 @@ impl Session {
         session
     }
 
-    pub(super) fn handle_register(&mut self, register: Register) {
+    pub(super) fn handle_register(&mut self, mut register: Register) {
+        // What the form of the messages cannot carry is not offered.
+        register.features.retain(|feature| self.codec.carries(feature));
         self.peer_limits = register.limits.unwrap_or_default().or_defaults();
         let declared = self.peer_limits.max_message_bytes;
         if declared < limits::MIN_MESSAGE as u64 {
@@ -68,7 +70,10 @@ impl Session {
 
     pub(super) fn handle_welcome(&mut self, welcome: Welcome, now: Instant) {
         self.peer_limits = welcome.limits.unwrap_or_default().or_defaults();
-        self.features = welcome.features.iter().cloned().collect();
+        self.features = (welcome.features.iter())
+            .filter(|feature| self.codec.carries(feature))
+            .cloned()
+            .collect();
         if welcome.idle_ms != 0 {
             self.keepalive.idle = Duration::from_millis(welcome.idle_ms);
         }

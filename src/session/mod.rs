@@ -47,7 +47,8 @@ pub use rate::Rate;
 
 use crate::{
     code::CloseCode,
-    wire::{CodecError, Frame, Limits, Side, StreamId, decode_packet, frame::Body},
+    limits,
+    wire::{Binary, Codec, CodecError, Frame, Limits, Side, StreamId, frame::Body},
 };
 use {
     intake::{Intake, is_started_by_peer},
@@ -79,6 +80,8 @@ pub struct Session {
     config: Config,
     side: Side,
     state: State,
+    /// How frames look on the wire: nothing else here knows.
+    codec: Box<dyn Codec>,
     /// What the peer can take; the defaults until it has said so.
     peer_limits: Limits,
     features: HashSet<String>,
@@ -126,6 +129,7 @@ impl Session {
             config,
             side,
             state,
+            codec: Box::new(Binary),
             peer_limits: Limits::default().or_defaults(),
             features: HashSet::new(),
             streams,
@@ -142,18 +146,30 @@ impl Session {
         }
     }
 
+    /// The same session with its messages in another form than that of `towline.v1.proto`. To be said before anything
+    /// comes or leaves.
+    #[must_use]
+    pub fn with_codec(mut self, codec: Box<dyn Codec>) -> Self {
+        self.codec = codec;
+        self
+    }
+
     /// Takes one message of the peer. A message that breaks the protocol closes the session.
     pub fn handle_packet(&mut self, message: Bytes, now: Instant) {
         if self.state == State::Closed {
             return;
         }
         self.end_pause(now);
-        match decode_packet(message, self.config.max_message) {
+        match self.codec.decode(message, self.config.max_message) {
             Ok(frames) => {
                 for frame in frames {
                     self.handle_frame(frame, now);
                 }
             }
+            Err(CodecError::Version(text)) if self.side == Side::Hub => {
+                self.refuse(CloseCode::VERSION, &text, limits::SLOW_RETRY);
+            }
+            Err(CodecError::Version(text)) => self.close(CloseCode::VERSION, &text),
             Err(error @ CodecError::TooLarge { .. }) => self.close(CloseCode::TOO_BIG, &error.to_string()),
             Err(error) => self.close(CloseCode::INVALID, &error.to_string()),
         }

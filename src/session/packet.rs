@@ -9,18 +9,15 @@ use super::{
 };
 use crate::{
     limits,
-    wire::{
-        StreamId,
-        codec::{compress_packet, encode_frame, encoded_len},
-        frame::Body,
-    },
+    wire::{Codec, StreamId, codec::compress_packet, frame::Body},
 };
 
 /// Below this a packet is not worth compressing.
 const COMPRESS_FROM: usize = 1_024;
 
 impl Session {
-    /// The next message to write: frames joined up to about 64 KiB, never above what the peer takes.
+    /// The next message to write: frames joined up to about 64 KiB where the form allows it, never above what the peer
+    /// takes.
     pub fn poll_packet(&mut self) -> Option<Bytes> {
         let max = usize::try_from(self.peer_limits.max_message_bytes).unwrap_or(usize::MAX);
         let target = limits::PACKET_TARGET.min(max);
@@ -36,8 +33,11 @@ impl Session {
             let Some((id, body)) = self.next_frame(room) else {
                 break;
             };
-            encode_frame(&mut out, id, body);
+            self.codec.encode(&mut out, id, body);
             frames += 1;
+            if !self.codec.joins() {
+                break;
+            }
         }
         if out.is_empty() {
             return None;
@@ -99,7 +99,7 @@ impl Session {
     fn call_frame(&mut self, item: Item, room: usize) -> Result<Option<(StreamId, Body)>, Item> {
         match item {
             Item::Open(id, body) => {
-                if encoded_len(id, &body) > room {
+                if !fits(&*self.codec, id, &body, room) {
                     return Err(Item::Open(id, body));
                 }
                 if let Some(stream) = self.streams.outgoing.get_mut(&id) {
@@ -119,7 +119,7 @@ impl Session {
             }
             Item::Event(event) => {
                 let body = Body::PodEvent(event);
-                if encoded_len(StreamId::LINK, &body) > room
+                if !fits(&*self.codec, StreamId::LINK, &body, room)
                     && let Body::PodEvent(event) = body
                 {
                     return Err(Item::Event(event));
@@ -136,7 +136,7 @@ impl Session {
             None => (self.streams.outgoing.get_mut(&id)).map(|stream| (&mut stream.send, stream.sensitive)),
         };
         let front = stream.as_ref().and_then(|(send, _)| send.queue.front());
-        if front.is_some_and(|body| encoded_len(id, body) > room) {
+        if front.is_some_and(|body| !fits(&*self.codec, id, body, room)) {
             return Err(TooBig);
         }
         self.schedule.is_ready.remove(&id);
@@ -179,3 +179,8 @@ impl Session {
 }
 
 struct TooBig;
+
+/// Whether a frame fits beside others. The first one of a message always does: its size was looked at before.
+fn fits(codec: &dyn Codec, id: StreamId, body: &Body, room: usize) -> bool {
+    room == usize::MAX || codec.size(id, body).is_ok_and(|size| size <= room)
+}

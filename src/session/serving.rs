@@ -12,7 +12,7 @@ use crate::{
     code::{CloseCode, Code, reason},
     limits,
     planted::{self, Bug},
-    wire::{Response, Status, StreamId, codec::encoded_len, feature, frame::Body},
+    wire::{Response, Status, StreamId, feature, frame::Body},
 };
 
 impl Session {
@@ -139,15 +139,15 @@ impl Session {
         }
         let max = self.peer_limits.max_message_bytes;
         let body = Body::Response(response);
-        let size = encoded_len(id, &body) as u64;
-        response = match body {
-            Body::Response(_) if size > max => failed(Status::new(
+        response = match (self.codec.size(id, &body), body) {
+            (Err(status), _) => failed(status),
+            (Ok(size), _) if size as u64 > max => failed(Status::new(
                 Code::ResourceExhausted,
                 reason::MESSAGE_TOO_LARGE,
                 format!("the answer has {size} bytes, and the peer takes {max}"),
             )),
-            Body::Response(response) => response,
-            _ => return,
+            (Ok(_), Body::Response(response)) => response,
+            (Ok(_), _) => return,
         };
         stream.state = IncomingState::Ending;
         if planted::is(Bug::EndBeforeChunks) {

@@ -1,9 +1,11 @@
 //! Bytes to packets and back.
 
+use std::fmt;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::{Message, encoding};
 
-use super::{Frame, Packet, StreamId, frame::Body};
+use super::{Frame, Packet, Status, StreamId, frame::Body};
 use crate::limits;
 
 /// Why a message is not a packet. Every one of them ends the link with close code 1007 or 1009.
@@ -26,6 +28,68 @@ pub enum CodecError {
     /// The zstd part is broken, nested, undeclared or mixed with frames.
     #[error("zstd part: {0}")]
     Zstd(&'static str),
+    /// Not an envelope of the JSON path, or a field of the wrong type.
+    #[error("message is not an envelope of towline.v1.json: {0}")]
+    Envelope(String),
+    /// An envelope of another version. Ends the link with close code 4502.
+    #[error("{0}")]
+    Version(String),
+}
+
+/// Frames to messages and back, in the form of one subprotocol. It may remember which calls are open, so each
+/// connection has its own.
+pub trait Codec: fmt::Debug + Send {
+    /// The frames of one message of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// Every message that is not well formed; nothing panics.
+    fn decode(&mut self, message: Bytes, limit: usize) -> Result<Vec<Frame>, CodecError>;
+
+    /// Appends one frame to a message under construction.
+    fn encode(&mut self, out: &mut BytesMut, stream: StreamId, body: Body);
+
+    /// How many bytes [`Codec::encode`] would append; for a small frame it may be a bound instead.
+    ///
+    /// # Errors
+    /// This form cannot carry the frame.
+    fn size(&self, stream: StreamId, body: &Body) -> Result<usize, Status>;
+
+    /// Whether a message may hold several frames.
+    fn joins(&self) -> bool;
+
+    /// Whether a feature can be in force with this form.
+    fn carries(&self, feature: &str) -> bool;
+
+    /// A call has ended that no Response ended.
+    fn forget(&mut self, stream: StreamId);
+}
+
+/// The form of `towline.v1.proto`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Binary;
+
+impl Codec for Binary {
+    fn decode(&mut self, message: Bytes, limit: usize) -> Result<Vec<Frame>, CodecError> {
+        decode_packet(message, limit)
+    }
+
+    fn encode(&mut self, out: &mut BytesMut, stream: StreamId, body: Body) {
+        encode_frame(out, stream, body);
+    }
+
+    fn size(&self, stream: StreamId, body: &Body) -> Result<usize, Status> {
+        Ok(encoded_len(stream, body))
+    }
+
+    fn joins(&self) -> bool {
+        true
+    }
+
+    fn carries(&self, _feature: &str) -> bool {
+        true
+    }
+
+    fn forget(&mut self, _stream: StreamId) {}
 }
 
 /// The tag of `Packet.frames`: field 1, length-delimited.

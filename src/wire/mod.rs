@@ -1,13 +1,15 @@
 //! Bytes and frames: the generated messages of `proto/towline/v1`, the codec, and ids.
 //!
-//! Knows prost and zstd; knows no state, clock or socket. Learn [`Packet`] (one WebSocket message) and
-//! [`StreamId`]. Pod, log and event messages are the domain types of the whole crate; Packet, Frame and the
+//! Knows prost and zstd; knows no state, clock or socket. Learn [`Packet`] (one WebSocket message), [`StreamId`],
+//! and [`Codec`], of which [`Binary`] is here and that of the JSON path in `envelope`. Pod, log and event messages are the domain types of the whole crate; Packet, Frame and the
 //! oneofs stay below `connection`.
 
 pub mod codec;
+mod fields;
 mod ids;
 mod status;
 mod stored;
+mod subprotocol;
 
 /// The messages of `proto/towline/v1`, as prost generates them.
 #[allow(missing_docs, unreachable_pub, clippy::all)]
@@ -15,9 +17,10 @@ pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/towline.v1.rs"));
 }
 
-pub use codec::{CodecError, decode_packet, encode_frame};
+pub use codec::{Binary, Codec, CodecError, decode_packet, encode_frame};
 pub use ids::{Side, StreamId};
 pub use prost_types::Timestamp;
+pub use subprotocol::Subprotocol;
 pub use v1::*;
 
 /// WebSocket subprotocol of the binary link, major version 1.

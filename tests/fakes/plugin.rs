@@ -14,7 +14,7 @@ use tokio::{
 };
 use towline::{
     code::CloseCode,
-    connection::{BoxFuture, CancelSignal, Config, Connection, HandshakeError, LogSink, Peer, register_with},
+    connection::{BoxFuture, CancelSignal, Config, Connection, HandshakeError, LogSink, Peer, register_as},
     hub::{Hub, Identity},
     transport::memory::{Faults, pair},
     wire::{
@@ -253,8 +253,8 @@ pub(crate) async fn connect_with(
         plugin: None,
         remote: "test".into(),
     };
-    let served = tokio::spawn(hub.clone().serve_link(theirs, identity));
-    let registered = register_with(ours, with, config).await?;
+    let served = tokio::spawn(hub.clone().serve_link_as(theirs, identity, crate::FORM));
+    let registered = register_as(ours, with, config, crate::FORM).await?;
     let welcome = registered.welcome.clone();
     let (sender, asked) = mpsc::unbounded_channel();
     let connection = registered.start(Arc::new(Fake {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 use towline::{
     code::{CloseCode, Code, reason},
-    connection::{BoxFuture, CancelSignal, Connection, LogSink, Peer, register},
+    connection::{BoxFuture, CancelSignal, Config, Connection, LogSink, Peer, register_as},
     hub::{Hub, Identity},
     transport::memory::{Faults, pair},
     wire::{
@@ -81,13 +81,16 @@ impl Puller {
             plugin: None,
             remote: "test".into(),
         };
-        let served = tokio::spawn(hub.clone().serve_link(theirs, identity));
+        let served = tokio::spawn(hub.clone().serve_link_as(theirs, identity, crate::FORM));
         let with = Register {
             features: features.iter().map(|name| (*name).to_owned()).collect(),
             outbox: None,
             ..registration("one")
         };
-        let connection = register(ours, with).await.unwrap().start(Arc::new(self.clone()));
+        let registered = register_as(ours, with, Config::dialling(), crate::FORM)
+            .await
+            .unwrap();
+        let connection = registered.start(Arc::new(self.clone()));
         PullLink {
             connection,
             faults,

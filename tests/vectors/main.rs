@@ -7,6 +7,7 @@
 
 mod contract;
 mod golden;
+mod json;
 mod messages;
 mod packets;
 #[cfg(feature = "net")]

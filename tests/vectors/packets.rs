@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Every message of the contract, and the forms that readers get wrong.
-fn packets() -> BTreeMap<&'static str, Bytes> {
+pub(crate) fn packets() -> BTreeMap<&'static str, Bytes> {
     let request = |op| {
         Body::Request(Request {
             op: Some(op),

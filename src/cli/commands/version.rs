@@ -8,14 +8,14 @@ use crate::{
         exit::Exit,
         output::{Out, json, yaml},
     },
-    wire::SUBPROTOCOL_PROTO,
+    wire::Subprotocol,
 };
 
 pub(super) fn run(args: &VersionArgs) -> anyhow::Result<Exit> {
     let version = env!("CARGO_PKG_VERSION");
     let object = json!({
         "version": version,
-        "subprotocols": [SUBPROTOCOL_PROTO],
+        "subprotocols": Subprotocol::ALL.map(Subprotocol::name),
         "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
     });
     Out.text(&match args.output {
