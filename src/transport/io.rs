@@ -48,6 +48,10 @@ impl Io {
 
     /// How long bytes may stay unacknowledged or unsent before the kernel ends the socket. It does not tell a peer that
     /// has vanished from one that reads nothing for now. Without effect on what is not TCP.
+    #[cfg_attr(
+        not(feature = "hub"),
+        allow(dead_code, reason = "the HTTP edge alone asks for it")
+    )]
     pub(crate) fn set_user_timeout(&self, timeout: Duration) {
         let stream = match self {
             Self::Tcp(stream) => stream,
