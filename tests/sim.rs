@@ -30,7 +30,7 @@ use std::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 fn number(name: &str) -> Option<u64> {
@@ -41,24 +41,20 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// A schedule takes milliseconds; one that is still the same after this long is in a loop, and nothing else would tell its seed.
-const STUCK: Duration = Duration::from_secs(120);
+/// A schedule takes milliseconds; one that is still the same after so many looks, two minutes, is in a loop, and nothing
+/// else would tell its seed. Looks, not time: a run that was stopped for a while is not stuck.
+const STUCK: u32 = 6_000;
 
 /// Ends the process when a schedule never ends.
 fn watch(doing: &[AtomicU64], over: &AtomicBool) {
-    let seeds = || {
-        doing
-            .iter()
-            .map(|seed| seed.load(Ordering::Relaxed))
-            .collect::<Vec<_>>()
-    };
-    let mut since: Vec<_> = seeds().into_iter().map(|seed| (seed, Instant::now())).collect();
+    let mut looks = vec![(u64::MAX, 0); doing.len()];
     while !over.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(20));
-        for (now, (seed, began)) in seeds().into_iter().zip(&mut since) {
-            if now != *seed {
-                (*seed, *began) = (now, Instant::now());
-            } else if now != u64::MAX && began.elapsed() >= STUCK {
+        for (now, (seed, times)) in doing.iter().zip(&mut looks) {
+            let now = now.load(Ordering::Relaxed);
+            *times = if now == *seed { *times + 1 } else { 0 };
+            *seed = now;
+            if now != u64::MAX && *times >= STUCK {
                 println!(
                     "seed {now} never ends\n  replay: SIM_LIVE=1 SIM_SEED={now} cargo test --test sim one_schedule -- --nocapture"
                 );
