@@ -78,7 +78,9 @@ async fn faults(settings: Settings, hub: &Holder, plugin: &Holder) -> Vec<String
             continue;
         }
         cluster.history.fault(name);
-        sleep(Duration::from_secs(if settings.is_long() { 60 } else { 1 })).await;
+        // A reset is noticed at once, and after 60 s without its plugin a reader of a log may go.
+        let long = if rule.contains("reject") { 40 } else { 60 };
+        sleep(Duration::from_secs(if settings.is_long() { long } else { 1 })).await;
         for way in WAYS {
             hub.run(&["nft", &format!("flush chain inet faults {}", way.0)])
                 .unwrap();
