@@ -121,7 +121,9 @@ pub(crate) async fn live(world: Rc<World>, wish: Rc<Wish>, mut rng: Rng) {
     let creator = async {
         create(&world, &wish).await;
         // A kubelet that was started again asks for the same pod again.
-        if rng.one_in(5) && !wish.delete_asked.get() {
+        // Not for one that it was told has failed, of a hub that forgets in a restart what it has had deleted.
+        let asks_again = rng.one_in(5) && (world.is_durable() || wish.told.get() != Told::Refused);
+        if asks_again && !wish.delete_asked.get() {
             world.sleep(rng.millis(0, 20_000)).await;
             // A pod that was deleted meanwhile is not in its list any more.
             if !wish.delete_asked.get() {
