@@ -15,7 +15,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use site::{Site, TOKEN, log_of, pod, python, read_rest, read_some};
+use site::{Site, pod, python};
 
 const SOURCE: &str = "examples/json/python/plugin.py";
 
@@ -56,10 +56,7 @@ async fn runs_a_pod_to_its_end(site: &Site) {
     let first = site.create(&pod).await;
     assert_eq!(first.0, 200, "{}", first.1);
     assert_eq!(site.create(&pod).await, first, "a second create starts nothing");
-    let mut body = site
-        .open(TOKEN, "GET", "/getLogs", &log_of(&pod, &json!({"Follow": true})))
-        .await
-        .into_body();
+    let mut body = site.follow(&pod).await;
     let mut whole: Vec<u8> = (0..50_000)
         .flat_map(|n| format!("line {n}\n").into_bytes())
         .collect();
@@ -102,21 +99,7 @@ async fn refuses_what_it_cannot_do(site: &Site) {
 }
 
 async fn goes_on_after_a_cut(site: &Site) {
-    let pod = pod(
-        5,
-        "echo up; i=0; while [ $i -lt 100 ]; do echo line $i; i=$((i+1)); sleep 0.05; done",
-    );
-    let first = site.create(&pod).await;
-    let response = site
-        .open(TOKEN, "GET", "/getLogs", &log_of(&pod, &json!({"Follow": true})))
-        .await;
-    let (mut body, mut log) = (response.into_body(), String::new());
-    read_some(&mut body, &mut log, 30).await;
-    site.wire.cut();
-    read_rest(body, &mut log).await;
-    let lines: String = (0..100).map(|n| format!("line {n}\n")).collect();
-    assert_eq!(log, format!("up\n{lines}"));
-    assert_eq!(site.create(&pod).await, first, "still known after the cut");
+    let pod = site.follows_over_a_cut("echo up", "up").await;
     assert_eq!(
         site.ended(&pod).await["exitCode"],
         json!(0),
@@ -125,15 +108,7 @@ async fn goes_on_after_a_cut(site: &Site) {
 }
 
 async fn ends_a_pod_that_is_deleted(site: &Site) {
-    let pod = pod(6, "echo up; sleep 600");
-    assert_eq!(site.create(&pod).await.0, 200);
-    let response = site
-        .open(TOKEN, "GET", "/getLogs", &log_of(&pod, &json!({"Follow": true})))
-        .await;
-    let (mut body, mut log) = (response.into_body(), String::new());
-    read_some(&mut body, &mut log, 3).await;
-    assert_eq!(site.ask("DELETE", "/delete", pod.clone()).await.0, 200);
-    read_rest(body, &mut log).await;
+    let (log, pod) = site.deletes_a_followed_pod("echo up; sleep 600").await;
     assert_eq!(log, "up\n");
     assert_eq!(
         site.ask("DELETE", "/delete", pod).await.0,

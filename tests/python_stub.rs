@@ -14,7 +14,7 @@ use std::path::Path;
 use serde_json::json;
 use tokio::{process::Command, time::timeout};
 
-use site::{PATIENCE, Site, TOKEN, log_of, pod, python, read_rest, read_some};
+use site::{PATIENCE, Site, pod, python};
 
 const COUNT: &str = "i=0; while [ $i -lt 50000 ]; do echo line $i; i=$((i+1)); done; exit 3";
 
@@ -155,36 +155,13 @@ async fn refuses_what_it_cannot_do(site: &Site) {
 }
 
 async fn goes_on_after_a_cut(site: &Site) {
-    let pod = pod(
-        5,
-        "echo \"$WHO\"; i=0; while [ $i -lt 100 ]; do echo line $i; i=$((i+1)); sleep 0.05; done",
-    );
-    let first = site.create(&pod).await;
-    let response = site
-        .open(TOKEN, "GET", "/getLogs", &log_of(&pod, &json!({"Follow": true})))
-        .await;
-    let (mut body, mut log) = (response.into_body(), String::new());
-    read_some(&mut body, &mut log, 30).await;
-    site.wire.cut();
-    read_rest(body, &mut log).await;
-    let lines: String = (0..100).map(|n| format!("line {n}\n")).collect();
-    assert_eq!(log, format!("me\n{lines}"));
-    assert_eq!(site.create(&pod).await, first, "still known after the cut");
+    site.follows_over_a_cut("echo \"$WHO\"", "me").await;
 }
 
 async fn ends_a_pod_that_is_deleted(site: &Site) {
-    let pod = pod(
-        6,
-        "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.1; done",
-    );
-    assert_eq!(site.create(&pod).await.0, 200);
-    let response = site
-        .open(TOKEN, "GET", "/getLogs", &log_of(&pod, &json!({"Follow": true})))
+    let (log, pod) = site
+        .deletes_a_followed_pod("trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.1; done")
         .await;
-    let (mut body, mut log) = (response.into_body(), String::new());
-    read_some(&mut body, &mut log, 3).await;
-    assert_eq!(site.ask("DELETE", "/delete", pod.clone()).await.0, 200);
-    read_rest(body, &mut log).await;
     // The shell may have a word to say of its sleep.
     assert!(
         log.starts_with("up\n") && log.ends_with("bye\n"),

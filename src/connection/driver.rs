@@ -25,7 +25,6 @@ use crate::{
     code::CloseCode,
     session::Event,
     transport::{Message, Transport, TransportError},
-    wire::Subprotocol,
 };
 
 /// Messages read before what they brought is told and answered.
@@ -35,7 +34,6 @@ const WRITE_BUDGET: usize = 16;
 
 pub(super) struct Driver<T> {
     pub(super) transport: T,
-    pub(super) form: Subprotocol,
     pub(super) shared: Arc<Shared>,
     pub(super) peer: Arc<dyn Peer>,
     /// The peer started more than it may: nothing is taken from the transport until the session says so.
@@ -61,10 +59,9 @@ enum Round {
 }
 
 impl<T: Transport> Driver<T> {
-    pub(super) fn new(transport: T, form: Subprotocol, shared: Arc<Shared>, peer: Arc<dyn Peer>) -> Self {
+    pub(super) fn new(transport: T, shared: Arc<Shared>, peer: Arc<dyn Peer>) -> Self {
         Self {
             transport,
-            form,
             shared,
             peer,
             paused: false,
@@ -159,9 +156,7 @@ impl<T: Transport> Driver<T> {
             let now = now();
             let mut inner = self.shared.lock();
             match message {
-                Message::Binary(_) | Message::Text(_) => {
-                    form::take(self.form, message, &mut inner.session, now)
-                }
+                Message::Binary(_) | Message::Text(_) => form::take(&mut inner.session, message, now),
                 Message::Ping(_) => inner.session.handle_transport_ping(now),
                 Message::Pong(_) => inner.session.handle_transport_pong(now),
                 Message::Close(code, reason) => {
@@ -207,10 +202,10 @@ impl<T: Transport> Driver<T> {
             self.transport.start_send(Message::Ping(bytes::Bytes::new()))?;
         }
         for _ in 0..WRITE_BUDGET {
-            let Some(packet) = self.shared.lock().session.poll_packet() else {
+            let Some(message) = form::next(&mut self.shared.lock().session) else {
                 break;
             };
-            self.transport.start_send(form::message(self.form, packet))?;
+            self.transport.start_send(message)?;
             // More is queued only where the transport takes it at once.
             let mut cx = Context::from_waker(std::task::Waker::noop());
             if !matches!(self.transport.poll_ready(&mut cx), Poll::Ready(Ok(()))) {

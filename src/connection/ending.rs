@@ -17,10 +17,10 @@ impl<T: Transport> Driver<T> {
             // GoAway and the like first.
             loop {
                 poll_fn(|cx| self.transport.poll_ready(cx)).await?;
-                let Some(packet) = self.shared.lock().session.poll_packet() else {
+                let Some(message) = form::next(&mut self.shared.lock().session) else {
                     break;
                 };
-                self.transport.start_send(form::message(self.form, packet))?;
+                self.transport.start_send(message)?;
             }
             self.transport
                 .start_send(Message::Close(code.0, reason.to_owned()))?;

@@ -2,21 +2,20 @@
 
 use std::time::Instant;
 
-use bytes::Bytes;
-
 use crate::{code::CloseCode, session::Session, transport::Message, wire::Subprotocol};
 
-/// A packet of the session as a message.
-pub(super) fn message(form: Subprotocol, packet: Bytes) -> Message {
-    match form {
+/// The next message that the session has to write.
+pub(super) fn next(session: &mut Session) -> Option<Message> {
+    let packet = session.poll_packet()?;
+    Some(match session.subprotocol() {
         Subprotocol::Proto => Message::Binary(packet),
         Subprotocol::Json => Message::Text(packet),
-    }
+    })
 }
 
 /// Gives the session a binary or text message; one of the other kind ends the link.
-pub(super) fn take(form: Subprotocol, message: Message, session: &mut Session, now: Instant) {
-    match (form, message) {
+pub(super) fn take(session: &mut Session, message: Message, now: Instant) {
+    match (session.subprotocol(), message) {
         (Subprotocol::Proto, Message::Binary(bytes)) | (Subprotocol::Json, Message::Text(bytes)) => {
             session.handle_packet(bytes, now);
         }

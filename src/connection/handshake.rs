@@ -38,7 +38,6 @@ pub enum HandshakeError {
 /// An accepted transport whose Register has come.
 pub struct Accepted<T> {
     transport: T,
-    form: Subprotocol,
     session: Session,
     /// What the peer registered with.
     pub register: Register,
@@ -47,7 +46,6 @@ pub struct Accepted<T> {
 /// A dialled transport whose Welcome has come, before its task runs.
 pub struct Registered<T> {
     transport: T,
-    form: Subprotocol,
     session: Session,
     /// The hub's answer.
     pub welcome: Welcome,
@@ -97,13 +95,11 @@ pub async fn accept_as<T: Transport>(
     let timeout = config.register_timeout;
     let mut link = Half {
         transport,
-        form: subprotocol,
         session: Session::accept(config, now()).with_codec(envelope::codec(subprotocol)),
     };
     match link.until_event(timeout).await? {
         Event::Register(register) => Ok(Accepted {
             transport: link.transport,
-            form: subprotocol,
             session: link.session,
             register,
         }),
@@ -116,7 +112,7 @@ impl<T: Transport> Accepted<T> {
     /// are filled in.
     pub fn welcome(mut self, welcome: Welcome, peer: Arc<dyn Peer>) -> Connection {
         self.session.welcome(welcome, now());
-        start(self.transport, self.form, self.session, peer)
+        start(self.transport, self.session, peer)
     }
 
     /// Refuses: GoAway and close. Takes at most two seconds.
@@ -124,7 +120,6 @@ impl<T: Transport> Accepted<T> {
         self.session.refuse(code, reason, retry_after);
         let mut link = Half {
             transport: self.transport,
-            form: self.form,
             session: self.session,
         };
         link.close(code, reason).await;
@@ -167,13 +162,11 @@ pub async fn register_as<T: Transport>(
     let timeout = config.register_timeout;
     let mut link = Half {
         transport,
-        form: subprotocol,
         session: Session::dial(config, register, now()).with_codec(envelope::codec(subprotocol)),
     };
     match link.until_event(timeout).await? {
         Event::Welcome(welcome) => Ok(Registered {
             transport: link.transport,
-            form: subprotocol,
             session: link.session,
             welcome,
         }),
@@ -196,20 +189,19 @@ pub async fn register_as<T: Transport>(
 impl<T: Transport> Registered<T> {
     /// Starts the connection task.
     pub fn start(self, peer: Arc<dyn Peer>) -> Connection {
-        start(self.transport, self.form, self.session, peer)
+        start(self.transport, self.session, peer)
     }
 }
 
-fn start<T: Transport>(transport: T, form: Subprotocol, session: Session, peer: Arc<dyn Peer>) -> Connection {
+fn start<T: Transport>(transport: T, session: Session, peer: Arc<dyn Peer>) -> Connection {
     let shared = Arc::new(Shared::new(session));
-    tokio::spawn(Driver::new(transport, form, shared.clone(), peer).run());
+    tokio::spawn(Driver::new(transport, shared.clone(), peer).run());
     Connection { shared }
 }
 
 /// A transport and its session before anything runs at the same time.
 struct Half<T> {
     transport: T,
-    form: Subprotocol,
     session: Session,
 }
 
@@ -245,7 +237,7 @@ impl<T: Transport> Half<T> {
                 }
                 Some(Err(error)) => return Err(error.into()),
                 Some(Ok(message @ (Message::Binary(_) | Message::Text(_)))) => {
-                    form::take(self.form, message, &mut self.session, now());
+                    form::take(&mut self.session, message, now());
                 }
                 Some(Ok(Message::Close(code, reason))) => return Err(refused(code, reason)),
                 Some(Ok(Message::Ping(_))) => {
@@ -258,9 +250,9 @@ impl<T: Transport> Half<T> {
     }
 
     async fn write(&mut self) -> Result<(), TransportError> {
-        while let Some(packet) = self.session.poll_packet() {
+        while let Some(message) = form::next(&mut self.session) {
             poll_fn(|cx| self.transport.poll_ready(cx)).await?;
-            self.transport.start_send(form::message(self.form, packet))?;
+            self.transport.start_send(message)?;
         }
         poll_fn(|cx| self.transport.poll_flush(cx)).await
     }

@@ -52,6 +52,10 @@ enum Asked {
 }
 
 impl Codec for Json {
+    fn subprotocol(&self) -> Subprotocol {
+        Subprotocol::Json
+    }
+
     fn decode(&mut self, message: Bytes, limit: usize) -> Result<Vec<Frame>, CodecError> {
         if message.len() > limit {
             let size = message.len();

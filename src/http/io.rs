@@ -182,7 +182,7 @@ impl<T: Patient> Timed<T> {
     /// Passes on what a write gave, unless it has been pending for too long.
     fn watch_write<R>(&mut self, cx: &mut Context<'_>, wrote: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if wrote.is_pending() {
-            self.wrote(&Poll::Pending);
+            self.doubt();
         }
         self.watch_unsure(cx);
         if wrote.is_ready() {
@@ -196,14 +196,23 @@ impl<T: Patient> Timed<T> {
         Poll::Ready(Err(timed_out("the client takes no bytes", limits::VIEWER_IDLE)))
     }
 
-    /// Notes that bytes went out, or wait to. A few are no matter: they have reached the client's own kernel.
-    fn wrote(&mut self, wrote: &Poll<io::Result<usize>>) {
+    /// As [`Timed::watch_write`], of bytes. A few are no matter: they have reached the client's own kernel.
+    fn watch_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+        wrote: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = wrote {
-            self.written = self.written.saturating_add(*bytes);
-            if self.written <= limits::HTTP_TAKEN_IN {
-                return;
+            self.written = self.written.saturating_add(bytes);
+            if self.written > limits::HTTP_TAKEN_IN {
+                self.doubt();
             }
         }
+        self.watch_write(cx, wrote)
+    }
+
+    /// Bytes went out, or wait to, and nobody knows where they are.
+    fn doubt(&mut self) {
         let now = Instant::now();
         let unsure = self.unsure.get_or_insert_with(|| Unsure {
             timer: Box::pin(sleep(limits::TCP_USER_TIMEOUT / 2)),
@@ -274,8 +283,7 @@ impl<T: AsyncRead + Patient + Unpin> AsyncRead for Timed<T> {
 impl<T: AsyncRead + AsyncWrite + Patient + Unpin> AsyncWrite for Timed<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.wrote(&wrote);
-        self.watch_write(cx, wrote)
+        self.watch_bytes(cx, wrote)
     }
 
     fn poll_write_vectored(
@@ -284,8 +292,7 @@ impl<T: AsyncRead + AsyncWrite + Patient + Unpin> AsyncWrite for Timed<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wrote = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
-        self.wrote(&wrote);
-        self.watch_write(cx, wrote)
+        self.watch_bytes(cx, wrote)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -114,7 +114,11 @@ impl Peer for Link {
     }
 
     fn pod_event(&self, event: PodEvent) {
-        let Some(hub) = self.present() else { return };
+        let Some(hub) = self.hub.upgrade() else { return };
+        // None: this session is fenced.
+        let Some(known) = hub.registry.mark(&self.plugin, self.number) else {
+            return;
+        };
         if event.epoch == 0 || event.epoch != self.epoch {
             // Not acknowledged: its number means nothing in the epoch that was registered.
             hub.metrics.event("wrong_epoch");
@@ -126,11 +130,7 @@ impl Peer for Link {
             seq: event.seq,
         };
         // A plugin that forgot the acknowledgement sends it again; its pod may have gone since.
-        let repeated = hub
-            .registry
-            .mark(&self.plugin, self.number)
-            .is_some_and(|applied| applied.epoch == mark.epoch && mark.seq <= applied.seq);
-        if repeated && !gone {
+        if known.covers(mark) && !gone {
             hub.metrics.event("repeated");
             self.to_ack.notify_one();
             return;
@@ -152,11 +152,9 @@ impl Peer for Link {
             Applied::Unchanged => "unchanged",
             _ => "applied",
         });
-        if applied == Applied::Suspected
-            && let Some(route) = hub.registry.route(&self.plugin)
-        {
+        if applied == Applied::Suspected {
             // The second look comes soon.
-            route.read_now.notify_one();
+            hub.registry.read_now(&self.plugin);
         }
         // Also what was refused is acknowledged, so that it never stalls the outbox.
         if hub.registry.applied(&self.plugin, self.number, mark).is_some() {

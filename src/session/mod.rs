@@ -48,7 +48,7 @@ pub use rate::Rate;
 use crate::{
     code::CloseCode,
     limits,
-    wire::{Binary, Codec, CodecError, Frame, Limits, Side, StreamId, frame::Body},
+    wire::{Binary, Codec, CodecError, Frame, Limits, Side, StreamId, Subprotocol, frame::Body},
 };
 use {
     intake::{Intake, is_started_by_peer},
@@ -152,6 +152,11 @@ impl Session {
     pub fn with_codec(mut self, codec: Box<dyn Codec>) -> Self {
         self.codec = codec;
         self
+    }
+
+    /// The form of its messages.
+    pub fn subprotocol(&self) -> Subprotocol {
+        self.codec.subprotocol()
     }
 
     /// Takes one message of the peer. A message that breaks the protocol closes the session.

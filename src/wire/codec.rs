@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::{Message, encoding};
 
-use super::{Frame, Packet, Status, StreamId, frame::Body};
+use super::{Frame, Packet, Status, StreamId, Subprotocol, frame::Body};
 use crate::limits;
 
 /// Why a message is not a packet. Every one of them ends the link with close code 1007 or 1009.
@@ -39,6 +39,9 @@ pub enum CodecError {
 /// Frames to messages and back, in the form of one subprotocol. It may remember which calls are open, so each
 /// connection has its own.
 pub trait Codec: fmt::Debug + Send {
+    /// Which one that is.
+    fn subprotocol(&self) -> Subprotocol;
+
     /// The frames of one message of at most `limit` bytes.
     ///
     /// # Errors
@@ -69,6 +72,10 @@ pub trait Codec: fmt::Debug + Send {
 pub struct Binary;
 
 impl Codec for Binary {
+    fn subprotocol(&self) -> Subprotocol {
+        Subprotocol::Proto
+    }
+
     fn decode(&mut self, message: Bytes, limit: usize) -> Result<Vec<Frame>, CodecError> {
         decode_packet(message, limit)
     }

@@ -10,7 +10,9 @@ use towline::{
     envelope::Json,
     limits,
     session::{Config, Event, Session},
-    wire::{Codec, CodecError, Frame, GetStatus, Register, Status, StreamId, Welcome, frame::Body},
+    wire::{
+        Codec, CodecError, Frame, GetStatus, Register, Status, StreamId, Subprotocol, Welcome, frame::Body,
+    },
 };
 
 use crate::speak::get_status;
@@ -20,6 +22,9 @@ use crate::speak::get_status;
 struct Probe(Json, Arc<Mutex<Vec<StreamId>>>);
 
 impl Codec for Probe {
+    fn subprotocol(&self) -> Subprotocol {
+        self.0.subprotocol()
+    }
     fn decode(&mut self, message: Bytes, limit: usize) -> Result<Vec<Frame>, CodecError> {
         self.0.decode(message, limit)
     }

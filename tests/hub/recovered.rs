@@ -16,7 +16,7 @@ use crate::{
         Site, UID, connect, connect_as, create, created, delete, event, meta, metric, pod, registration,
         running, until,
     },
-    restarts::kept,
+    restarts::{job_known, kept},
 };
 
 async fn acked(site: &Site, seq: u64) {
@@ -120,10 +120,7 @@ async fn a_create_that_waits_for_its_plugin_survives_a_crash() {
     let hub = kept(&file);
     let mut link = connect(&hub, &site).await;
     link.next().await.created("job-1");
-    until("answered", || {
-        hub.pods().first().is_some_and(|pod| pod.job_id == "job-1")
-    })
-    .await;
+    job_known(&hub).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,6 +23,14 @@ pub(crate) fn kept(file: &MemoryFile) -> Arc<Hub> {
     Hub::new(config).unwrap()
 }
 
+/// Waits until the hub knows that the pod has its job, `job-1`.
+pub(crate) async fn job_known(hub: &Hub) {
+    until("answered", || {
+        hub.pods().first().is_some_and(|pod| pod.job_id == "job-1")
+    })
+    .await;
+}
+
 async fn shown(hub: &Hub) -> Option<String> {
     let status = hub.status(None, &[pod()]).await.unwrap();
     let container = &status.first()?.containers[0];
@@ -72,10 +80,7 @@ async fn a_create_in_hand_goes_on_after_a_crash() {
     assert_eq!(again.request.attempt, 2, "not the first attempt");
     assert_eq!(again.request.op, first.request.op, "with its payload");
     again.created("job-1");
-    until("answered", || {
-        hub.pods().first().is_some_and(|pod| pod.job_id == "job-1")
-    })
-    .await;
+    job_known(&hub).await;
     assert_eq!(create(&hub).await.unwrap().unwrap().pod_jid, "job-1");
 }
 
@@ -194,10 +199,7 @@ async fn a_hub_that_goes_away_answers_the_creates_that_wait() {
     let hub = kept(&file);
     let mut link = connect(&hub, &site).await;
     link.next().await.created("job-1");
-    until("answered", || {
-        hub.pods().first().is_some_and(|pod| pod.job_id == "job-1")
-    })
-    .await;
+    job_known(&hub).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -203,6 +203,41 @@ impl Site {
         self.ask("GET", "/getLogs", log_of(pod, &options)).await
     }
 
+    /// Follows the log of a pod.
+    pub(crate) async fn follow(&self, pod: &Value) -> Incoming {
+        let body = log_of(pod, &json!({"Follow": true}));
+        self.open(TOKEN, "GET", "/getLogs", &body).await.into_body()
+    }
+
+    /// A pod whose followed log goes on over a cut of the link, and which is known as `first` said after it. It prints
+    /// what `command` does, `word`, first. Gives the pod.
+    pub(crate) async fn follows_over_a_cut(&self, command: &str, word: &str) -> Value {
+        let pod = pod(
+            5,
+            &format!("{command}; i=0; while [ $i -lt 100 ]; do echo line $i; i=$((i+1)); sleep 0.05; done"),
+        );
+        let first = self.create(&pod).await;
+        let (mut body, mut log) = (self.follow(&pod).await, String::new());
+        read_some(&mut body, &mut log, 30).await;
+        self.wire.cut();
+        read_rest(body, &mut log).await;
+        let lines: String = (0..100).map(|n| format!("line {n}\n")).collect();
+        assert_eq!(log, format!("{word}\n{lines}"));
+        assert_eq!(self.create(&pod).await, first, "still known after the cut");
+        pod
+    }
+
+    /// Deletes a pod that is followed and has said `up`; gives its log, and the pod.
+    pub(crate) async fn deletes_a_followed_pod(&self, script: &str) -> (String, Value) {
+        let pod = pod(6, script);
+        assert_eq!(self.create(&pod).await.0, 200);
+        let (mut body, mut log) = (self.follow(&pod).await, String::new());
+        read_some(&mut body, &mut log, 3).await;
+        assert_eq!(self.ask("DELETE", "/delete", pod.clone()).await.0, 200);
+        read_rest(body, &mut log).await;
+        (log, pod)
+    }
+
     /// The state of the pod's container once it has ended.
     pub(crate) async fn ended(&self, pod: &Value) -> Value {
         let state = Mutex::new(Value::Null);

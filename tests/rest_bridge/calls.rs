@@ -3,15 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::{
-    site::{Site, config, pod, uid},
+    site::{Site, config, pod, site_with, uid},
     upstream::{Quirks, Upstream},
 };
 
 #[tokio::test]
 async fn a_pod_goes_through_its_life_as_with_interlinks_own_server() {
-    let upstream = Upstream::start(Quirks::default()).await;
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::start(config(&upstream.address, dir.path())).await;
+    let (upstream, dir, site) = site_with(Quirks::default()).await;
     let (plugin, uid) = (&upstream.plugin, uid(1));
     let (code, body) = site.create(&uid).await;
     assert_eq!(code, 200, "{body}");
@@ -55,9 +53,7 @@ async fn a_pod_goes_through_its_life_as_with_interlinks_own_server() {
 
 #[tokio::test]
 async fn a_running_pod_that_is_deleted_goes_from_the_hub() {
-    let upstream = Upstream::start(Quirks::default()).await;
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::start(config(&upstream.address, dir.path())).await;
+    let (upstream, _dir, site) = site_with(Quirks::default()).await;
     site.create(&uid(1)).await;
     upstream.plugin.state(&uid(1), Some(json!({"running": {}})));
     site.until_state(&uid(1), "running").await;
@@ -68,9 +64,7 @@ async fn a_running_pod_that_is_deleted_goes_from_the_hub() {
 
 #[tokio::test]
 async fn a_restarted_bridge_knows_its_pods_by_its_records() {
-    let upstream = Upstream::start(Quirks::default()).await;
-    let dir = tempfile::tempdir().unwrap();
-    let mut site = Site::start(config(&upstream.address, dir.path())).await;
+    let (upstream, dir, mut site) = site_with(Quirks::default()).await;
     site.create(&uid(1)).await;
     site.stop_bridge().await;
     let before = upstream.plugin.calls("GET /status").len();
@@ -92,9 +86,7 @@ async fn a_restarted_bridge_knows_its_pods_by_its_records() {
 
 #[tokio::test]
 async fn a_delete_that_fails_is_told_and_can_be_repeated() {
-    let upstream = Upstream::start(Quirks::default()).await;
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::start(config(&upstream.address, dir.path())).await;
+    let (upstream, _dir, site) = site_with(Quirks::default()).await;
     site.create(&uid(1)).await;
     upstream
         .plugin
@@ -123,9 +115,7 @@ async fn a_plugin_on_a_unix_socket_is_served_the_same() {
 
 #[tokio::test]
 async fn a_delete_by_name_alone_reaches_the_plugin_as_a_whole_pod() {
-    let upstream = Upstream::start(Quirks::default()).await;
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::start(config(&upstream.address, dir.path())).await;
+    let (upstream, _dir, site) = site_with(Quirks::default()).await;
     site.create(&uid(1)).await;
     let name = json!({"metadata": pod(&uid(1))["metadata"]});
     assert_eq!(site.ask("DELETE", "/delete", &name).await.0, 200);

@@ -3,15 +3,13 @@
 use serde_json::Value;
 
 use crate::{
-    site::{Site, config, pod, uid},
+    site::{Site, config, pod, site_with, uid},
     upstream::{Quirks, Upstream},
 };
 
 #[tokio::test]
 async fn the_plugin_gets_what_interlinks_own_server_would_send() {
-    let upstream = Upstream::start(Quirks::default()).await;
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::start(config(&upstream.address, dir.path())).await;
+    let (upstream, _dir, site) = site_with(Quirks::default()).await;
     let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     let (code, body) = site
         .ask(
@@ -27,9 +25,7 @@ async fn the_plugin_gets_what_interlinks_own_server_would_send() {
 
 #[tokio::test]
 async fn the_plugins_refusal_comes_to_the_virtual_kubelet_word_for_word() {
-    let upstream = Upstream::start(Quirks::default()).await;
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::start(config(&upstream.address, dir.path())).await;
+    let (upstream, _dir, site) = site_with(Quirks::default()).await;
     let sbatch = "sbatch: error: Batch job submission failed: Invalid account";
     for (n, code, body, text) in [
         (1, 504, sbatch, sbatch),
@@ -75,13 +71,11 @@ async fn every_good_code_and_every_form_of_the_answer_is_success() {
 
 #[tokio::test]
 async fn a_create_that_was_cut_off_is_asked_about_and_never_sent_twice() {
-    let upstream = Upstream::start(Quirks {
+    let (upstream, _dir, site) = site_with(Quirks {
         dies_of_create: true,
         ..Quirks::default()
     })
     .await;
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::start(config(&upstream.address, dir.path())).await;
     let (code, body) = site.create(&uid(1)).await;
     assert_eq!(code, 200, "{body}");
     assert!(body.contains("42"), "the job that the status told: {body}");
@@ -109,13 +103,11 @@ async fn a_create_that_is_not_answered_is_asked_about_and_never_sent_twice() {
 
 #[tokio::test]
 async fn a_create_whose_bridge_was_killed_is_asked_about_and_never_sent_twice() {
-    let upstream = Upstream::start(Quirks {
+    let (upstream, dir, mut site) = site_with(Quirks {
         hangs_on_create: true,
         ..Quirks::default()
     })
     .await;
-    let dir = tempfile::tempdir().unwrap();
-    let mut site = Site::start(config(&upstream.address, dir.path())).await;
     let hub = site.hub.clone();
     let request = towline::interlink::PodCreateRequests::new(
         towline::interlink::Pod::from_value(pod(&uid(1))).unwrap(),

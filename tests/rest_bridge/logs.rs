@@ -6,7 +6,7 @@ use hyper::{Response, body::Incoming};
 use serde_json::json;
 
 use crate::{
-    site::{PATIENCE, Site, config, uid},
+    site::{PATIENCE, Site, config, site_with, uid},
     upstream::{Quirks, Upstream},
 };
 
@@ -268,9 +268,7 @@ async fn a_log_that_was_replaced_during_a_cut_begins_anew_and_is_marked() {
 
 #[tokio::test]
 async fn a_log_that_has_not_begun_is_waited_for() {
-    let upstream = Upstream::start(Quirks::default()).await;
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::start(config(&upstream.address, dir.path())).await;
+    let (upstream, _dir, site) = site_with(Quirks::default()).await;
     site.create(&uid(1)).await;
     site.until_state(&uid(1), "waiting").await;
     let follower = Follower::new(site.logs(&uid(1), json!({"Follow": true})).await);

@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{oneshot, watch},
@@ -19,6 +20,8 @@ use towline::{
     plugin::{CancellationToken, Plugin, PluginConfig},
     transport::Listener,
 };
+
+use crate::upstream::{Quirks, Upstream};
 
 /// Nothing here takes this long; it only keeps a failing test from hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -238,6 +241,14 @@ impl Site {
         let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await;
         (code, body.expect("the log ends").unwrap().to_bytes().to_vec())
     }
+}
+
+/// A plugin with these quirks, a state directory, and a hub with a bridge to that plugin.
+pub(crate) async fn site_with(quirks: Quirks) -> (Upstream, TempDir, Site) {
+    let upstream = Upstream::start(quirks).await;
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::start(config(&upstream.address, dir.path())).await;
+    (upstream, dir, site)
 }
 
 pub(crate) fn uid(n: u8) -> String {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    site::{Site, config, pod, uid},
+    site::{Site, config, pod, site_with, uid},
     upstream::{Quirks, Upstream},
 };
 
@@ -36,9 +36,7 @@ async fn an_upstream_that_does_not_answer_is_a_state_and_passes() {
 
 #[tokio::test]
 async fn an_upstream_that_restarts_is_a_state_and_loses_no_pod() {
-    let upstream = Upstream::start(Quirks::default()).await;
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::start(config(&upstream.address, dir.path())).await;
+    let (upstream, _dir, site) = site_with(Quirks::default()).await;
     site.create(&uid(1)).await;
     upstream.plugin.state(&uid(1), Some(json!({"running": {}})));
     site.until_state(&uid(1), "running").await;
@@ -89,9 +87,7 @@ async fn nothing_makes_a_status_call_out_of_turn() {
 
 #[tokio::test]
 async fn one_call_asks_about_all_pods() {
-    let upstream = Upstream::start(Quirks::default()).await;
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::start(config(&upstream.address, dir.path())).await;
+    let (upstream, _dir, site) = site_with(Quirks::default()).await;
     for n in 0..20 {
         site.create(&uid(n)).await;
     }
@@ -108,13 +104,11 @@ async fn one_call_asks_about_all_pods() {
 
 #[tokio::test]
 async fn a_cache_that_answers_with_the_pods_of_the_call_before_does_no_harm() {
-    let upstream = Upstream::start(Quirks {
+    let (upstream, _dir, site) = site_with(Quirks {
         stale: true,
         ..Quirks::default()
     })
     .await;
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::start(config(&upstream.address, dir.path())).await;
     for n in 0..3 {
         site.create(&uid(n)).await;
         upstream.plugin.state(&uid(n), Some(json!({"running": {}})));
@@ -130,9 +124,7 @@ async fn a_cache_that_answers_with_the_pods_of_the_call_before_does_no_harm() {
 
 #[tokio::test]
 async fn what_a_status_leaves_out_is_no_news() {
-    let upstream = Upstream::start(Quirks::default()).await;
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::start(config(&upstream.address, dir.path())).await;
+    let (upstream, _dir, site) = site_with(Quirks::default()).await;
     site.create(&uid(1)).await;
     upstream.plugin.state(&uid(1), Some(json!({"running": {}})));
     site.until_state(&uid(1), "running").await;
@@ -144,13 +136,11 @@ async fn what_a_status_leaves_out_is_no_news() {
 
 #[tokio::test]
 async fn a_plugin_that_answers_for_the_first_pod_alone_is_heard_about_all() {
-    let upstream = Upstream::start(Quirks {
+    let (upstream, _dir, site) = site_with(Quirks {
         first_only: true,
         ..Quirks::default()
     })
     .await;
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::start(config(&upstream.address, dir.path())).await;
     for n in 0..4 {
         site.create(&uid(n)).await;
         upstream.plugin.state(&uid(n), Some(json!({"running": {}})));
@@ -162,13 +152,11 @@ async fn a_plugin_that_answers_for_the_first_pod_alone_is_heard_about_all() {
 
 #[tokio::test]
 async fn one_pod_that_spoils_the_status_call_does_not_silence_the_others() {
-    let upstream = Upstream::start(Quirks {
+    let (upstream, _dir, site) = site_with(Quirks {
         spoiled_by: Some(uid(2)),
         ..Quirks::default()
     })
     .await;
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::start(config(&upstream.address, dir.path())).await;
     for n in 0..4 {
         site.create(&uid(n)).await;
         upstream.plugin.state(&uid(n), Some(json!({"running": {}})));
@@ -182,13 +170,11 @@ async fn one_pod_that_spoils_the_status_call_does_not_silence_the_others() {
 
 #[tokio::test]
 async fn a_plugin_that_dies_of_a_ping_is_pinged_once_and_is_ready() {
-    let upstream = Upstream::start(Quirks {
+    let (upstream, _dir, site) = site_with(Quirks {
         dies_of_ping: true,
         ..Quirks::default()
     })
     .await;
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::start(config(&upstream.address, dir.path())).await;
     assert_eq!(site.ping().await.0, 200);
     site.create(&uid(1)).await;
     site.until_state(&uid(1), "waiting").await;
@@ -216,17 +202,14 @@ async fn a_plugin_that_must_not_be_pinged_is_not() {
 
 #[tokio::test]
 async fn a_ping_tells_the_virtual_kubelet_what_the_plugin_has() {
-    let upstream = Upstream::start(Quirks {
+    let (upstream, _dir, site) = site_with(Quirks {
         ping: Some((
             200,
             r#"{"status": "ok", "resources": {"cpu": "128", "accelerators": [{"resourceType": "nvidia.com/gpu", "available": "8"}]},
                 "taints": [{"key": "vendor.io/maintenance", "value": "true", "effect": "NoSchedule"}]}"#,
         )),
         ..Quirks::default()
-    })
-    .await;
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::start(config(&upstream.address, dir.path())).await;
+    }).await;
     let (code, said) = site.ping().await;
     assert_eq!(code, 200);
     assert_eq!(said["resources"]["cpu"], "128");

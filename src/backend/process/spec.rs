@@ -15,14 +15,14 @@
 //! | `supervisor.log` | supervisor | its stderr: what went wrong with the supervisor itself |
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs, io,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+pub(crate) use crate::backend::file::write_record;
 
 /// Most bytes of log kept of one run: 4 GiB; then the oldest segment goes.
 pub const LOG_CAP: u64 = 4 << 30;
@@ -173,22 +173,6 @@ pub(crate) const STARTED: &str = "started.json";
 pub(crate) const EXIT: &str = "exit.json";
 pub(crate) const LOG: &str = "log";
 pub(crate) const TALK: &str = "supervisor.log";
-
-/// Writes a record so that a reader sees the whole of it or nothing, also after a power cut.
-pub(crate) fn write_record<T: Serialize>(dir: &Path, name: &str, record: &T) -> io::Result<()> {
-    let bytes = serde_json::to_vec(record)?;
-    let draft = dir.join(format!(".{name}.new"));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)?;
-    file.write_all(&bytes)?;
-    file.sync_all()?;
-    fs::rename(&draft, dir.join(name))?;
-    File::open(dir)?.sync_all()
-}
 
 /// Reads a record; none when there is no such file.
 pub(crate) fn read_record<T: DeserializeOwned>(dir: &Path, name: &str) -> io::Result<Option<T>> {

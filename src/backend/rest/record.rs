@@ -9,14 +9,14 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Write},
+    io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::interlink::Pod;
+use crate::{backend::file::write_record, interlink::Pod};
 
 /// Version of the records; another one is not read.
 const VERSION: u32 = 1;
@@ -53,6 +53,10 @@ impl Record {
     }
 }
 
+fn name(uid: &str) -> String {
+    format!("{uid}.json")
+}
+
 /// The directory of the records, held by this process.
 #[derive(Debug)]
 pub(super) struct Records {
@@ -87,18 +91,7 @@ impl Records {
 
     /// Writes a record, durably and whole or not at all.
     pub(super) fn put(&self, record: &Record) -> io::Result<()> {
-        let path = self.path(record.pod.uid());
-        let draft = path.with_extension("new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&draft)?;
-        file.write_all(&serde_json::to_vec(record)?)?;
-        file.sync_all()?;
-        fs::rename(&draft, &path)?;
-        File::open(&self.dir)?.sync_all()
+        write_record(&self.dir, &name(record.pod.uid()), record)
     }
 
     /// Forgets a pod, durably.
@@ -110,7 +103,7 @@ impl Records {
     }
 
     fn path(&self, uid: &str) -> PathBuf {
-        self.dir.join(format!("{uid}.json"))
+        self.dir.join(name(uid))
     }
 
     fn load(&self) -> io::Result<Vec<Record>> {

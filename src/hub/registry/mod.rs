@@ -46,6 +46,21 @@ pub(crate) struct Mark {
     pub(crate) seq: u64,
 }
 
+impl Mark {
+    /// Moves on, never back within an epoch.
+    fn raise(&mut self, to: Self) {
+        if self.epoch != to.epoch {
+            *self = to;
+        }
+        self.seq = self.seq.max(to.seq);
+    }
+
+    /// Whether this is as far as `mark`, or farther, in the same epoch.
+    pub(crate) fn covers(self, mark: Self) -> bool {
+        self.epoch == mark.epoch && mark.seq <= self.seq
+    }
+}
+
 /// What [`Registry::attach`] found.
 #[derive(Debug)]
 pub(crate) struct Attached {
@@ -265,10 +280,7 @@ impl Registry {
         let mut state = lock(&self.state);
         state.session(name, number)?;
         let plugin = state.plugins.get_mut(name)?;
-        if plugin.applied.epoch != mark.epoch {
-            plugin.applied = mark;
-        }
-        plugin.applied.seq = plugin.applied.seq.max(mark.seq);
+        plugin.applied.raise(mark);
         Some(plugin.applied)
     }
 
@@ -288,16 +300,11 @@ impl Registry {
     /// What was applied up to this mark is on the disk: it may be acknowledged, also to a later session.
     pub(crate) fn kept(&self, name: &str, mark: Mark) {
         let mut state = lock(&self.state);
-        let Some(plugin) = state.plugins.get_mut(name) else {
-            return;
-        };
-        if plugin.applied.epoch != mark.epoch {
-            return;
+        if let Some(plugin) = state.plugins.get_mut(name)
+            && plugin.applied.epoch == mark.epoch
+        {
+            plugin.kept.raise(mark);
         }
-        if plugin.kept.epoch != mark.epoch {
-            plugin.kept = mark;
-        }
-        plugin.kept.seq = plugin.kept.seq.max(mark.seq);
     }
 
     /// What was applied of the present session's outbox.

@@ -1,7 +1,7 @@
 //! What waits to be written, and the task that writes it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -42,8 +42,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     batch: Batch,
-    /// Rows that are being written now.
-    writing: BTreeSet<Key>,
+    /// What is being written now.
+    writing: Arc<Batch>,
     /// How many puts there were.
     puts: u64,
 }
@@ -100,26 +100,25 @@ impl Queue {
     /// Whether this row is not on the disk yet as it was put last.
     pub(super) fn holds(&self, key: &Key) -> bool {
         let waiting = self.lock();
-        waiting.batch.contains_key(key) || waiting.writing.contains(key)
+        waiting.batch.contains_key(key) || waiting.writing.contains_key(key)
     }
 
-    fn take(&self) -> (Batch, u64) {
+    fn take(&self) -> (Arc<Batch>, u64) {
         let mut waiting = self.lock();
         self.meter.queued(0);
-        let batch = std::mem::take(&mut waiting.batch);
-        waiting.writing = batch.keys().cloned().collect();
-        (batch, waiting.puts)
+        waiting.writing = Arc::new(std::mem::take(&mut waiting.batch));
+        (waiting.writing.clone(), waiting.puts)
     }
 
+    /// What was taken is on the disk.
     fn written(&self) {
-        self.lock().writing.clear();
+        self.lock().writing = Arc::default();
     }
 
-    /// What could not be written waits again, unless something newer does.
-    fn give_back(&self, batch: Batch) {
+    /// What was taken could not be written: it waits again, unless something newer does.
+    fn give_back(&self) {
         let mut waiting = self.lock();
-        waiting.writing.clear();
-        for (key, value) in batch {
+        for (key, value) in Arc::unwrap_or_clone(std::mem::take(&mut waiting.writing)) {
             waiting.batch.entry(key).or_insert(value);
         }
         self.meter.queued(waiting.batch.len());
@@ -165,12 +164,8 @@ pub(super) async fn write(queue: Arc<Queue>, mut disk: Disk, end: CancellationTo
             continue;
         }
         let began = Instant::now();
-        let (returned, done) = on_disk(disk, move |disk| {
-            let outcome = disk.commit(&batch);
-            Some((batch, outcome))
-        })
-        .await;
-        let (Some(returned), Some((batch, outcome))) = (returned, done) else {
+        let (returned, done) = on_disk(disk, move |disk| Some(disk.commit(&batch))).await;
+        let (Some(returned), Some(outcome)) = (returned, done) else {
             queue.fail(u64::MAX, ENDED.to_owned());
             return;
         };
@@ -186,7 +181,7 @@ pub(super) async fn write(queue: Arc<Queue>, mut disk: Disk, end: CancellationTo
                 });
             }
             Err(why) => {
-                queue.give_back(batch);
+                queue.give_back();
                 tracing::error!(%why, "the hub's state cannot be written; trying again");
                 queue.fail(puts, why);
                 if end.is_cancelled() {
