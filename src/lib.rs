@@ -11,6 +11,7 @@
 //! | [`interlink`] | what interLink's REST says | (core) |
 //! | [`envelope`] | frames as JSON, with REST's bodies | (core) |
 //! | [`transport`] | ordered messages over sockets | `net` |
+//! | `upstream` | HTTP requests to somebody else's endpoints | `rest` |
 //! | [`connection`] | one session on one transport: calls and log streams as futures | `net` |
 //! | [`plugin`] | the dialling role: [`plugin::Handler`], reconnect, outbox | `plugin` |
 //! | [`backend`] | ready-made handlers | `process`, `rest` |
@@ -32,6 +33,8 @@ pub mod session;
 pub mod connection;
 #[cfg(feature = "net")]
 pub mod transport;
+#[cfg(feature = "rest")]
+mod upstream;
 
 #[cfg(any(feature = "process", feature = "rest"))]
 pub mod backend;

@@ -6,18 +6,13 @@ use bytes::Bytes;
 use hyper::Method;
 use tokio::time::timeout;
 
-use super::{
-    Shared, answer,
-    pods::Fate,
-    record::Record,
-    unrecorded,
-    upstream::{Ask, Whole, told},
-};
+use super::{Shared, answer, pods::Fate, record::Record, unrecorded};
 use crate::{
     code::{Code, reason},
     interlink::{self, RetrievedPodData},
     limits,
     plugin::{Create, Created},
+    upstream::{Ask, Whole, told},
     wire::Status,
 };
 

@@ -5,14 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::Method;
 
-use super::{
-    Shared, unrecorded,
-    upstream::{Ask, told},
-};
+use super::{Shared, unrecorded};
 use crate::{
     code::{Code, reason},
     interlink::{self, Pod},
     plugin::{Delete, Deleted},
+    upstream::{Ask, told},
     wire::Status,
 };
 

@@ -2,7 +2,7 @@
 //!
 //! Knows interLink's REST as a caller, the quirks of the plugins that answer it, and which pods a plugin has; knows
 //! nothing of hubs or links. Each quirk is absorbed here and nowhere else. Learn [`RestBackend`] (the handler), `Pods`
-//! (what is known of the pods), `Upstream` (one HTTP call) and `log::stream` (a log that can be gone on with).
+//! (what is known of the pods), [`crate::upstream`] (one HTTP call) and `log::stream` (a log that can be gone on with).
 
 mod answer;
 mod config;
@@ -17,7 +17,6 @@ mod pods;
 mod poll;
 mod record;
 mod roster;
-mod upstream;
 
 use std::{
     io,
@@ -33,11 +32,11 @@ use self::{
     node::Node,
     pods::Pods,
     record::{Record, Records},
-    upstream::Upstream,
 };
 use crate::{
     code::{Code, reason},
     plugin::Events,
+    upstream::Upstream,
     wire::Status,
 };
 

@@ -7,9 +7,12 @@ use tokio::sync::watch;
 use super::{
     answer,
     config::{Ping, RestConfig},
-    upstream::{Failed, Whole, told},
 };
-use crate::{limits, wire::NodeStatus};
+use crate::{
+    limits,
+    upstream::{Failed, Whole, told},
+    wire::NodeStatus,
+};
 
 /// What the calls of the upstream have come to.
 #[derive(Debug)]

@@ -14,9 +14,11 @@ use super::{
     Shared, answer,
     node::is_unavailable,
     pods::{Batch, Told},
-    upstream::{Ask, Failed, Whole},
 };
-use crate::wire::NodeStatus;
+use crate::{
+    upstream::{Ask, Failed, Whole},
+    wire::NodeStatus,
+};
 
 /// Makes the calls until the backend is dropped. From the begin of one to the begin of the next it is an interval at
 /// least.

@@ -1,7 +1,7 @@
 //! How a read of a log ends.
 
 use super::Gone;
-use crate::backend::rest::upstream::{Failed, Whole};
+use crate::upstream::{Failed, Whole};
 
 /// How a read ended.
 pub(super) enum Done {

@@ -15,12 +15,10 @@ use super::{
     view::View,
 };
 use crate::{
-    backend::rest::{
-        Shared,
-        upstream::{Answer, Ask, Failed},
-    },
+    backend::rest::Shared,
     limits,
     plugin::{LogRequest, LogSink},
+    upstream::{Answer, Ask, Failed},
     wire::{LogChunk, LogPosition, LogsEnd, PodRef},
 };
 

@@ -1,8 +1,8 @@
 //! What it means when a plugin refuses a log.
 
 use crate::{
-    backend::rest::upstream::{Whole, told},
     code::{Code, reason},
+    upstream::{Whole, told},
     wire::Status,
 };
 

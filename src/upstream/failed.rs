@@ -13,7 +13,7 @@ use crate::{
 
 /// No answer came.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(in crate::backend::rest) enum Failed {
+pub(crate) enum Failed {
     /// There was no connection, so nothing was begun.
     #[error("cannot be reached: {0}")]
     NotReached(String),
@@ -38,7 +38,7 @@ impl Failed {
     }
 
     /// The failure of a call that may be repeated.
-    pub(in crate::backend::rest) fn passing(&self, address: &str) -> Status {
+    pub(crate) fn passing(&self, address: &str) -> Status {
         let status = Status::new(
             Code::Unavailable,
             reason::NOT_READY,
@@ -51,7 +51,7 @@ impl Failed {
     }
 
     /// The failure of a create: what was sent may have been begun.
-    pub(in crate::backend::rest) fn of_create(&self, address: &str) -> Status {
+    pub(crate) fn of_create(&self, address: &str) -> Status {
         match self {
             Self::NotReached(_) => self.passing(address),
             _ => Status::new(
@@ -64,7 +64,7 @@ impl Failed {
 }
 
 /// What an error body says, word for word; of FastAPI's `{"detail": ...}` the detail.
-pub(in crate::backend::rest) fn told(status: StatusCode, body: &[u8]) -> String {
+pub(crate) fn told(status: StatusCode, body: &[u8]) -> String {
     let detail = match serde_json::from_slice(body) {
         Ok(Value::Object(mut fields)) if fields.len() == 1 => fields.remove("detail"),
         _ => None,

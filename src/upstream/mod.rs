@@ -1,4 +1,4 @@
-//! The HTTP client: one request to the plugin, and its answer.
+//! The HTTP client: one request to an endpoint of somebody else, and its answer.
 //!
 //! Knows addresses, connections and how a call fails; knows nothing of pods. Learn [`Upstream`], [`Failed`] (whether
 //! anything was begun) and [`told`] (what an error body says).
@@ -24,7 +24,7 @@ use hyper::{
 use tokio::time::{Instant, timeout, timeout_at};
 
 use self::exchange::Link;
-pub(super) use self::failed::{Failed, told};
+pub(crate) use self::failed::{Failed, told};
 use crate::{
     limits,
     transport::{Endpoint, TlsConfig},
@@ -35,7 +35,7 @@ const CARRIED: [&str; 2] = ["interlink-http-session", "traceparent"];
 
 /// The plugin's address and the connections to it that are idle.
 #[derive(Debug)]
-pub(super) struct Upstream {
+pub(crate) struct Upstream {
     endpoint: Endpoint,
     tls: TlsConfig,
     idle: Mutex<Vec<Idle>>,
@@ -49,23 +49,23 @@ struct Idle {
 
 /// One request.
 #[derive(Debug, Clone)]
-pub(super) struct Ask<'a> {
-    pub(super) method: Method,
-    pub(super) path: &'static str,
-    pub(super) body: Bytes,
+pub(crate) struct Ask<'a> {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) body: Bytes,
     /// How long the head of the answer may take.
-    pub(super) within: Duration,
+    pub(crate) within: Duration,
     /// May be sent twice: over a kept connection, which may have been closed in this moment.
-    pub(super) repeatable: bool,
+    pub(crate) repeatable: bool,
     /// Metadata of the call.
-    pub(super) metadata: Option<&'a HashMap<String, String>>,
+    pub(crate) metadata: Option<&'a HashMap<String, String>>,
 }
 
 /// An answer whose body is still to be read.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) retry_after: Option<Duration>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) retry_after: Option<Duration>,
     body: Incoming,
     /// Dropped with the answer: an unread body ends its connection.
     link: Link,
@@ -73,14 +73,14 @@ pub(super) struct Answer {
 
 /// An answer that was read.
 #[derive(Debug)]
-pub(super) struct Whole {
-    pub(super) status: StatusCode,
-    pub(super) retry_after: Option<Duration>,
-    pub(super) body: Bytes,
+pub(crate) struct Whole {
+    pub(crate) status: StatusCode,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Bytes,
 }
 
 impl Upstream {
-    pub(super) fn new(endpoint: Endpoint, tls: TlsConfig) -> Self {
+    pub(crate) fn new(endpoint: Endpoint, tls: TlsConfig) -> Self {
         Self {
             endpoint,
             tls,
@@ -89,17 +89,17 @@ impl Upstream {
     }
 
     /// The address, for people.
-    pub(super) fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.endpoint.to_string()
     }
 
     /// Whether somebody accepts connections there.
-    pub(super) async fn reach(&self) -> Result<(), Failed> {
+    pub(crate) async fn reach(&self) -> Result<(), Failed> {
         Link::open(&self.endpoint, &self.tls).await.map(drop)
     }
 
     /// Sends a request and waits for the head of the answer.
-    pub(super) async fn open(&self, ask: &Ask<'_>) -> Result<Answer, Failed> {
+    pub(crate) async fn open(&self, ask: &Ask<'_>) -> Result<Answer, Failed> {
         let until = Instant::now() + ask.within;
         let send = async {
             if ask.repeatable
@@ -118,7 +118,7 @@ impl Upstream {
     }
 
     /// Sends a request and reads the answer.
-    pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Whole, Failed> {
+    pub(crate) async fn ask(&self, ask: &Ask<'_>) -> Result<Whole, Failed> {
         let answer = self.open(ask).await?;
         match timeout(ask.within, self.read(answer)).await {
             Ok(whole) => whole,
@@ -127,7 +127,7 @@ impl Upstream {
     }
 
     /// Reads the rest of an answer and keeps its connection.
-    pub(super) async fn read(&self, answer: Answer) -> Result<Whole, Failed> {
+    pub(crate) async fn read(&self, answer: Answer) -> Result<Whole, Failed> {
         let Answer {
             status,
             retry_after,
@@ -148,7 +148,7 @@ impl Upstream {
     }
 
     /// The connection of an answer that was read to its end.
-    pub(super) fn done(&self, answer: Answer) {
+    pub(crate) fn done(&self, answer: Answer) {
         self.keep(answer.link);
     }
 
@@ -198,7 +198,7 @@ impl Upstream {
 
 impl Answer {
     /// The next bytes of the body; none at its end.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failed> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Failed> {
         loop {
             match self.body.frame().await {
                 None => return Ok(None),
