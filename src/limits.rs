@@ -274,6 +274,14 @@ pub const UPSTREAM_APART_MAX: u64 = 480;
 pub const UPSTREAM_LOGS: usize = 4_096;
 /// Places in one such log that are remembered.
 pub const UPSTREAM_LOG_MARKS: usize = 64;
+/// Bytes at the begin of such a log that are remembered word for word, to find what was put into it later.
+pub const UPSTREAM_LOG_HEAD: usize = 8 << 10;
+/// Bytes of them that must be found again.
+pub const UPSTREAM_LOG_ANCHOR: usize = 256;
+/// Most bytes that may be put into a log in front of what was sent, at once; with more it is another log.
+pub const UPSTREAM_LOG_GROWN: usize = 256 << 10;
+/// Times that a log may grow so while its readers of before go on.
+pub const UPSTREAM_LOG_RUNS: usize = 8;
 /// First pause between two reads of a followed log, doubling up to [`UPSTREAM_LOG_LATE`] while nothing comes.
 pub const UPSTREAM_LOG_SOON: Duration = Duration::from_millis(250);
 /// Longest pause between two reads of a followed log.

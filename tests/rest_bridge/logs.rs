@@ -251,6 +251,42 @@ async fn a_log_that_was_replaced_begins_anew_and_is_marked() {
     }
 }
 
+/// slurm's plugin answers with the output of the batch script before that of the container, and the script says more when
+/// its containers have ended.
+#[tokio::test]
+async fn who_follows_a_log_that_grows_in_front_goes_on_and_who_comes_gets_all_of_it() {
+    let (script, lines) = (b"script: running main\n", bytes(0, 50_000));
+    for cut in [false, true] {
+        let (upstream, site, _dir) = site(Quirks::default()).await;
+        upstream.plugin.log(&uid(1), |log| {
+            log.extend_from_slice(script);
+            log.extend_from_slice(&lines[..20_000]);
+        });
+        let mut follower = Follower::new(site.logs(&uid(1), json!({"Follow": true})).await);
+        let mut read = follower.take(script.len() + 20_000).await;
+        let mut said = script.to_vec();
+        for (n, part) in lines[20_000..].chunks(10_000).enumerate() {
+            if cut {
+                site.cut();
+            }
+            let before = said.len();
+            said.extend_from_slice(format!("script: step {n}\n").as_bytes());
+            upstream.plugin.log(&uid(1), |log| {
+                log.splice(..before, said.iter().copied());
+                log.extend_from_slice(part);
+            });
+            read.extend(follower.take(part.len()).await);
+        }
+        end(&upstream);
+        assert_eq!(follower.rest().await, b"");
+        assert!(read == [&script[..], &lines].concat(), "cut: {cut}");
+        let told = site.hub.metrics_text();
+        assert!(told.contains("towline_log_gap_bytes_total 0"), "{told}");
+        let (_, whole) = site.log(&uid(1), json!({})).await;
+        assert!(whole == [&said[..], &lines].concat(), "cut: {cut}");
+    }
+}
+
 #[tokio::test]
 async fn a_log_that_was_replaced_during_a_cut_begins_anew_and_is_marked() {
     let (upstream, site, _dir) = site(Quirks::default()).await;

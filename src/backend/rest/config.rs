@@ -72,9 +72,10 @@ impl RestConfig {
         }
     }
 
-    /// The interval that fits a kind of plugin: slurm's answers from a cache for 10 s, whatever it is asked.
+    /// The interval that fits a kind of plugin: slurm's answers from a cache for 10 s, whatever it is
+    /// asked. A call after 10 s and not a little more gets the cache again: every second one would be for nothing.
     pub fn interval_of(kind: &str) -> Duration {
-        Duration::from_secs(if kind == "slurm" { 10 } else { 2 })
+        Duration::from_millis(if kind == "slurm" { 10_500 } else { 2_000 })
     }
 
     /// Checks every setting, and reads the address.

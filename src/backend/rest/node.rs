@@ -31,9 +31,11 @@ struct Inner {
     ping: Ping,
     /// A ping was answered well.
     pinged: bool,
-    /// It does not bear pings.
+    /// It is not pinged: nobody wants it, or it does not bear it.
     off: bool,
-    /// Status calls since the last ping.
+    /// It refuses pings, and never answered one well: calls until it is tried again. It may be a passing failure.
+    rarely: u32,
+    /// Calls since the last ping.
     since: u32,
 }
 
@@ -54,6 +56,7 @@ impl Node {
                 ping: config.ping,
                 pinged: false,
                 off: config.ping == Ping::None,
+                rarely: 0,
                 since: limits::UPSTREAM_PING_EVERY,
             }),
             known: watch::Sender::new(false),
@@ -72,7 +75,11 @@ impl Node {
         let inner = self.lock();
         // Pods of a former process are asked about first: their news is late already.
         let first = !*self.known.borrow();
-        !inner.off && (!has_pods || (inner.since >= limits::UPSTREAM_PING_EVERY && !first))
+        let wait = match inner.rarely {
+            0 if has_pods => limits::UPSTREAM_PING_EVERY,
+            rarely => rarely,
+        };
+        !inner.off && inner.since >= wait && !(has_pods && first)
     }
 
     /// What a ping has come to. Gives the new status, when it has changed.
@@ -83,12 +90,25 @@ impl Node {
         let status = match outcome {
             Ok(whole) if whole.status.is_success() => {
                 inner.pinged = true;
+                inner.rarely = 0;
                 inner.ready(answer::node(&whole.body))
             }
             Ok(whole) if is_unavailable(whole) => inner.not_ready(&whole_text(whole)),
             // It may not know such a request, and be well for all that.
             Ok(whole) if matches!(whole.status.as_u16(), 404 | 405 | 501) => inner.well(),
-            Ok(_) | Err(Failed::Lost(_)) if spared => {
+            Ok(whole) if spared => {
+                if inner.rarely == 0 {
+                    let why = whole_text(whole);
+                    tracing::info!(%why, "the upstream does not take pings (GET /status with []): it is pinged rarely");
+                }
+                let most = u32::try_from(limits::UPSTREAM_APART_MAX).unwrap_or(u32::MAX);
+                inner.rarely = inner
+                    .rarely
+                    .saturating_mul(2)
+                    .clamp(limits::UPSTREAM_PING_EVERY, most);
+                inner.well()
+            }
+            Err(Failed::Lost(_)) if spared => {
                 tracing::info!(
                     "the upstream does not bear pings (GET /status with []): it is not pinged again"
                 );
@@ -115,7 +135,8 @@ impl Node {
 
     /// What a mere connection has come to.
     pub(super) fn reached(&self, failed: Option<&Failed>) -> Option<NodeStatus> {
-        let inner = self.lock();
+        let mut inner = self.lock();
+        inner.since = inner.since.saturating_add(1);
         let status = match failed {
             None => inner.well(),
             Some(failed) => inner.not_ready(&failed.to_string()),
@@ -235,15 +256,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_plugin_that_dies_of_a_ping_is_pinged_once() {
-        for died in [
-            Ok(&whole(500, "list index out of range")),
-            Err(&Failed::Lost("eof".into())),
-        ] {
-            let node = node(Ping::Auto);
+    async fn a_plugin_that_refuses_pings_is_well_and_pinged_ever_more_rarely() {
+        let node = node(Ping::Auto);
+        let every = limits::UPSTREAM_PING_EVERY;
+        for wait in [every, 2 * every, 4 * every] {
             assert!(node.is_ping_due(false));
-            assert!(after(&node, died).await.ready);
-            assert!(!node.is_ping_due(false));
+            assert!(after(&node, Ok(&whole(500, "sinfo: error"))).await.ready);
+            for _ in 0..wait {
+                assert!(!node.is_ping_due(false) && !node.is_ping_due(true));
+                node.reached(None);
+            }
+        }
+        let said = after(&node, Ok(&whole(200, r#"{"resources": {"cpu": "128"}}"#))).await;
+        assert_eq!(said.cpu, "128", "it was a passing failure");
+        assert!(node.is_ping_due(false));
+    }
+
+    #[tokio::test]
+    async fn a_plugin_that_dies_of_a_ping_is_pinged_once() {
+        let dies = node(Ping::Auto);
+        assert!(dies.is_ping_due(false));
+        assert!(after(&dies, Err(&Failed::Lost("eof".into()))).await.ready);
+        for _ in 0..2 * limits::UPSTREAM_APART_MAX {
+            assert!(!dies.is_ping_due(false));
+            dies.reached(None);
         }
         let node = node(Ping::Auto);
         after(&node, Ok(&whole(200, "[]"))).await;

@@ -73,7 +73,7 @@ pub struct PluginArgs {
     /// Kind of the plugin in one word, such as slurm [default: the backend] [env: TOWLINE_TYPE]
     #[arg(long = "type", value_name = "WORD")]
     pub kind: Option<String>,
-    /// With --backend rest: ask the plugin for status this often, in one call for all pods [default: 2s; 10s with --type
+    /// With --backend rest: ask the plugin for status this often, in one call for all pods [default: 2s; 10.5s with --type
     /// slurm] [env: TOWLINE_STATUS_INTERVAL]
     #[arg(long, value_name = "DURATION")]
     pub status_interval: Option<String>,

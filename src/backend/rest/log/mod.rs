@@ -2,12 +2,14 @@
 //!
 //! A plugin gives a log from its first byte, or from a time on. So a position is an offset from there, and each read
 //! passes over what was delivered. That this is the same log as before is checked on the way: the bytes passed over must
-//! be those that were delivered. If not, or if the log is shorter now, the log begins anew with `reset`.
+//! be those that were delivered. If not, and nothing was just put in front of them (`grown`), or if the log is shorter now,
+//! the log begins anew with `reset`.
 //!
 //! Learn [`stream`], `view::View` (which log: what a plugin is asked for; it is the epoch of a position) and
 //! `reader::Reader` (one read).
 
 mod ends;
+mod grown;
 mod marks;
 mod passing;
 mod reader;

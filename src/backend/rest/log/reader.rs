@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use super::{
     Gone,
     ends::{Done, Stop},
+    grown::{Found, Hole, Leaving, Search},
     marks::Sum,
     passing::{Passing, Place},
     until_gone,
@@ -29,6 +30,8 @@ pub(super) struct Reader<'a> {
     view: View,
     generation: u16,
     place: Place,
+    /// Of the log as it is now, what this reader does not get.
+    hole: Option<Hole>,
     /// Lines to show from the end; the plugin is asked once for how many there are.
     tail: Option<u64>,
     /// Lines to pass over at the begin.
@@ -63,8 +66,9 @@ impl<'a> Reader<'a> {
             place: Place {
                 offset,
                 sum: (offset == 0).then_some(Sum::EMPTY),
-                known: shared.logs.known(&view, offset),
+                known: shared.logs.known(&view, generation, offset),
             },
+            hole: shared.logs.hole(&view, generation),
             pod: request.pod.clone(),
             generation,
             tail: options.tail.filter(|_| start.is_none()),
@@ -103,6 +107,7 @@ impl<'a> Reader<'a> {
         tracing::info!(pod = %self.pod, "a log has been replaced: it is read from its begin");
         self.generation = self.shared.logs.replaced(&self.view, self.generation);
         self.place = Place::begin();
+        self.hole = None;
         self.lines = 0;
         self.reset_due = true;
         self.reset = true;
@@ -123,6 +128,41 @@ impl<'a> Reader<'a> {
 
     /// Sends what is there after the place.
     pub(super) async fn read(&mut self, sink: &mut LogSink) -> Result<Done, Stop> {
+        match self.read_once(sink).await? {
+            Done::Changed if self.has_grown(sink).await? => self.read_once(sink).await,
+            done => Ok(done),
+        }
+    }
+
+    /// Whether the log differs from what was sent only by what was put in front of some of it. That is left out then.
+    async fn has_grown(&mut self, sink: &LogSink) -> Result<bool, Stop> {
+        let (logs, offset) = (&self.shared.logs, self.place.offset);
+        let head = logs.head(&self.view, self.generation, offset);
+        if head.is_empty() {
+            return Ok(false);
+        }
+        let mut search = Search::new(head);
+        let mut answer = self.open(sink, false).await?;
+        let hole = loop {
+            let Some(bytes) = until_gone(sink, next(&mut answer, false)).await?? else {
+                return Ok(false);
+            };
+            match search.feed(&bytes) {
+                None => {}
+                Some(Found::Other) => return Ok(false),
+                Some(Found::Grown(hole)) => break hole,
+            }
+        };
+        if self.hole == Some(hole) {
+            return Ok(false);
+        }
+        tracing::debug!(pod = %self.pod, at = hole.at, bytes = hole.len, "a log has grown in front of what was sent");
+        logs.grown(&self.view, self.generation, hole);
+        self.hole = Some(hole);
+        Ok(true)
+    }
+
+    async fn read_once(&mut self, sink: &mut LogSink) -> Result<Done, Stop> {
         if let Some(tail) = self.tail {
             self.lines = self.count_lines(sink).await?.saturating_sub(tail);
             self.tail = None;
@@ -132,30 +172,21 @@ impl<'a> Reader<'a> {
             self.acknowledge(sink).await?;
         }
         let mut passing = Passing::new();
-        let mut sent = 0;
-        while let Some(mut bytes) = until_gone(sink, self.next(&mut answer)).await?? {
-            if !passing.over(&mut bytes, &mut self.place) {
-                return Ok(Done::Changed);
-            }
-            self.pass_lines(&mut bytes, &mut passing);
-            if self.lines == 0 {
-                self.acknowledge(sink).await?;
-            }
-            while !bytes.is_empty() {
-                let most = self.left.map_or(limits::LOG_CHUNK, |left| {
-                    usize::try_from(left)
-                        .unwrap_or(limits::LOG_CHUNK)
-                        .min(limits::LOG_CHUNK)
-                });
-                if most == 0 {
+        let mut leaving = Leaving::out(self.hole);
+        let begin = self.place.offset;
+        while let Some(bytes) = until_gone(sink, next(&mut answer, self.follow)).await?? {
+            for mut bytes in leaving.split(bytes) {
+                if !passing.over(&mut bytes, &mut self.place) {
+                    return Ok(Done::Changed);
+                }
+                self.pass_lines(&mut bytes, &mut passing);
+                if self.lines == 0 {
+                    self.acknowledge(sink).await?;
+                }
+                self.send(bytes, &mut passing, sink).await?;
+                if self.left == Some(0) {
                     return Ok(Done::Limit);
                 }
-                let data = bytes.split_to(most.min(bytes.len()));
-                sent += data.len() as u64;
-                self.deliver(data, &mut passing, sink).await?;
-            }
-            if self.left == Some(0) {
-                return Ok(Done::Limit);
             }
         }
         self.shared.upstream.done(answer);
@@ -166,11 +197,31 @@ impl<'a> Reader<'a> {
                 empty: passing.at == 0,
             });
         }
-        Ok(Done::Read(sent))
+        Ok(Done::Read(self.place.offset - begin))
+    }
+
+    /// Sends bytes up to the reader's limit.
+    async fn send(
+        &mut self,
+        mut bytes: Bytes,
+        passing: &mut Passing,
+        sink: &mut LogSink,
+    ) -> Result<(), Gone> {
+        while !bytes.is_empty() && self.left != Some(0) {
+            let most = self.left.map_or(limits::LOG_CHUNK, |left| {
+                usize::try_from(left)
+                    .unwrap_or(limits::LOG_CHUNK)
+                    .min(limits::LOG_CHUNK)
+            });
+            let data = bytes.split_to(most.min(bytes.len()));
+            self.deliver(data, passing, sink).await?;
+        }
+        Ok(())
     }
 
     async fn deliver(&mut self, data: Bytes, passing: &mut Passing, sink: &mut LogSink) -> Result<(), Gone> {
         let at = self.position();
+        self.remember(&data);
         passing.add(&data);
         self.place.reached(passing);
         self.left = self.left.map(|left| left.saturating_sub(data.len() as u64));
@@ -186,17 +237,24 @@ impl<'a> Reader<'a> {
         while self.lines > 0 && !bytes.is_empty() {
             let end = bytes.iter().position(|byte| *byte == b'\n');
             let line = bytes.split_to(end.map_or(bytes.len(), |end| end + 1));
+            self.remember(&line);
             passing.add(&line);
             self.place.reached(passing);
             self.lines -= u64::from(end.is_some());
         }
     }
 
+    /// These bytes stand at the place.
+    fn remember(&self, bytes: &[u8]) {
+        let logs = &self.shared.logs;
+        logs.begins(&self.view, self.generation, self.place.offset, bytes);
+    }
+
     /// How many lines there are, the last one without an end included.
     async fn count_lines(&self, sink: &LogSink) -> Result<u64, Stop> {
         let mut answer = self.open(sink, false).await?;
         let (mut lines, mut open) = (0, false);
-        while let Some(bytes) = until_gone(sink, self.next(&mut answer)).await?? {
+        while let Some(bytes) = until_gone(sink, next(&mut answer, false)).await?? {
             lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
             open = bytes.last().map_or(open, |last| *last != b'\n');
         }
@@ -224,16 +282,6 @@ impl<'a> Reader<'a> {
             Ok(whole) => Stop::Refused(whole?),
             Err(_) => Stop::Failed(Failed::Silent(ask.within)),
         })
-    }
-
-    /// A log that the plugin follows may be quiet for as long as it likes.
-    async fn next(&self, answer: &mut Answer) -> Result<Option<Bytes>, Failed> {
-        const EVER: Duration = Duration::from_secs(u32::MAX as u64);
-        let patience = if self.follow { EVER } else { limits::UPSTREAM_STALL };
-        match timeout(patience, answer.next()).await {
-            Ok(next) => next,
-            Err(_) => Err(Failed::Silent(patience)),
-        }
     }
 
     /// The first chunk tells where the log begins for this reader.
@@ -270,5 +318,15 @@ impl<'a> Reader<'a> {
             gap_bytes: 0,
             reset: std::mem::take(&mut self.reset_due),
         }
+    }
+}
+
+/// A log that the plugin follows may be quiet for as long as it likes.
+async fn next(answer: &mut Answer, follow: bool) -> Result<Option<Bytes>, Failed> {
+    const EVER: Duration = Duration::from_secs(u32::MAX as u64);
+    let patience = if follow { EVER } else { limits::UPSTREAM_STALL };
+    match timeout(patience, answer.next()).await {
+        Ok(next) => next,
+        Err(_) => Err(Failed::Silent(patience)),
     }
 }
