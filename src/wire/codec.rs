@@ -1,9 +1,10 @@
 //! Bytes to packets and back.
 
-use std::fmt;
+use std::{cell::RefCell, fmt};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::{Message, encoding};
+use zstd::bulk::{Compressor, Decompressor};
 
 use super::{Frame, Packet, Status, StreamId, Subprotocol, frame::Body};
 use crate::limits;
@@ -151,9 +152,18 @@ pub fn decode_packet(message: Bytes, limit: usize) -> Result<Vec<Frame>, CodecEr
     Ok(inner.frames)
 }
 
+/// Level of the packets that are sent: more costs more time than it saves bytes.
+const LEVEL: i32 = 1;
+
+thread_local! {
+    /// Making these costs more than a small packet, and they are large: one each a thread, for all links.
+    static SQUEEZE: RefCell<Option<Compressor<'static>>> = RefCell::new(Compressor::new(LEVEL).ok());
+    static INFLATE: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
+}
+
 /// Compresses an encoded packet of plain frames, or gives nothing when that would not make it smaller.
 pub fn compress_packet(plain: &[u8]) -> Option<Bytes> {
-    let squeezed = zstd::bulk::compress(plain, 1).ok()?;
+    let squeezed = SQUEEZE.with_borrow_mut(|context| context.as_mut()?.compress(plain).ok())?;
     let packet = Packet {
         frames: Vec::new(),
         zstd: squeezed.into(),
@@ -176,8 +186,8 @@ fn inflate(squeezed: &[u8], limit: usize) -> Result<Bytes, CodecError> {
     if window(squeezed, declared).is_none_or(|window| window > MAX_WINDOW) {
         return Err(CodecError::Zstd("window over 8 MiB"));
     }
-    let plain = zstd::bulk::decompress(squeezed, size).map_err(|_| CodecError::Zstd("broken"))?;
-    Ok(plain.into())
+    let plain = INFLATE.with_borrow_mut(|context| context.as_mut()?.decompress(squeezed, size).ok());
+    plain.map(Bytes::from).ok_or(CodecError::Zstd("broken"))
 }
 
 /// The window that a zstd frame wants (RFC 8878 section 3.1.1.1); none when its header is cut short.
