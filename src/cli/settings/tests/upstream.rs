@@ -16,7 +16,7 @@ fn the_bridge_knows_its_upstream_and_how_often_to_ask_it() {
     assert_eq!(value(&plain, "plugin.status_interval"), "2s");
     assert_eq!(value(&plain, "plugin.upstream_ping"), "auto");
     let slurm = read(", type: slurm");
-    assert_eq!(value(&slurm, "plugin.status_interval"), "10s");
+    assert_eq!(value(&slurm, "plugin.status_interval"), "10.5s");
     assert_eq!(
         value(
             &read(", type: slurm, status_interval: 3s"),
