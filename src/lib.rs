@@ -11,10 +11,12 @@
 //! | [`interlink`] | what interLink's REST says | (core) |
 //! | [`envelope`] | frames as JSON, with REST's bodies | (core) |
 //! | [`transport`] | ordered messages over sockets | `net` |
+//! | `server` | HTTP requests from a listener: clocks, bounds, who is let in | `server` |
 //! | `upstream` | HTTP requests to somebody else's endpoints | `rest` |
 //! | [`connection`] | one session on one transport: calls and log streams as futures | `net` |
 //! | [`plugin`] | the dialling role: [`plugin::Handler`], reconnect, outbox | `plugin` |
 //! | [`backend`] | ready-made handlers | `process`, `rest` |
+//! | [`sidecar`] | the REST interface of a plugin, served from a handler | `sidecar` |
 //! | [`hub`] | the accepting role: registry, placement, pods, logs | `hub` |
 //! | [`http`] | the HTTP edge of the hub | `hub` |
 //! | [`cli`] | the command line | `cli` |
@@ -31,6 +33,8 @@ pub mod session;
 
 #[cfg(feature = "net")]
 pub mod connection;
+#[cfg(feature = "server")]
+mod server;
 #[cfg(feature = "net")]
 pub mod transport;
 #[cfg(feature = "rest")]
@@ -40,6 +44,8 @@ mod upstream;
 pub mod backend;
 #[cfg(feature = "plugin")]
 pub mod plugin;
+#[cfg(feature = "sidecar")]
+pub mod sidecar;
 
 #[cfg(feature = "hub")]
 pub mod http;

@@ -237,6 +237,19 @@ pub const HTTP_TAKEN_IN: usize = 16 << 10;
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
 /// Time between two probes of TCP keepalive.
 pub const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+// A plugin's settings.
+
+/// The least first delay between two dials: the hub pays for each.
+pub const RECONNECT_LEAST: Duration = Duration::from_millis(100);
+/// The least time between two pings of the dialling side: the hub answers each.
+pub const PING_INTERVAL_LEAST: Duration = Duration::from_secs(1);
+// The REST of a plugin.
+
+/// Chunks of a log that wait for a reader in the plugin's own process, at most 64 KiB each. The log pays: it is read no
+/// faster than it is taken.
+pub const LOCAL_LOG_CHUNKS: usize = 4;
+/// Connections at once to a plugin's REST. The next one pays: 503 with Retry-After.
+pub const LOCAL_CONNECTIONS: usize = 1_024;
 // The REST bridge.
 
 /// Connecting to the upstream plugin, TLS included. The call pays: UNAVAILABLE, nothing was begun.

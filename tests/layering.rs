@@ -18,7 +18,7 @@ const ROLE: &[&str] = &[
 ];
 
 /// What each module of `src/` may use of the crate. Down only: never up, never sideways.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("code", &[]),
     ("limits", &[]),
     ("planted", &[]),
@@ -28,6 +28,19 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("envelope", &["interlink", "wire", "code", "limits"]),
     ("transport", &["wire", "code", "limits"]),
     ("upstream", &["transport", "wire", "code", "limits"]),
+    ("server", &["transport", "interlink", "wire", "code", "limits"]),
+    (
+        "sidecar",
+        &[
+            "plugin",
+            "server",
+            "transport",
+            "interlink",
+            "wire",
+            "code",
+            "limits",
+        ],
+    ),
     (
         "connection",
         &[
@@ -56,11 +69,20 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("hub", ROLE),
     (
         "http",
-        &["hub", "transport", "interlink", "wire", "code", "limits"],
+        &[
+            "hub",
+            "server",
+            "transport",
+            "interlink",
+            "wire",
+            "code",
+            "limits",
+        ],
     ),
     (
         "cli",
         &[
+            "sidecar",
             "http",
             "hub",
             "backend",

@@ -32,7 +32,7 @@ pub use handshake::{
     Accepted, HandshakeError, Registered, accept, accept_as, accept_with, register, register_as,
     register_with,
 };
-pub use logs::{LogSink, LogStream, ReaderGone};
+pub use logs::{LogSink, LogStream, ReaderGone, local_log};
 pub use peer::{BoxFuture, CancelSignal, Peer};
 pub use sink::{BodySink, CallGone};
 

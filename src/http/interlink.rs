@@ -16,12 +16,12 @@ use serde_json::json;
 use super::{
     Edge,
     answer::{Plain, Refusal, one_line},
-    body,
     logs::{Closing, Reading},
 };
 use crate::{
     hub::{CallMeta, LogQuery},
     interlink::{CreateStruct, LogStruct, Pod, PodCreateRequests, PodStatus, is_uid},
+    server::body,
 };
 
 pub(super) fn routes() -> Router<Edge> {

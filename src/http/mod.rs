@@ -6,19 +6,15 @@
 mod answer;
 mod api;
 mod api_log;
-mod body;
 mod events;
 mod guard;
-mod host;
 mod interlink;
-mod io;
 mod lines;
 mod logs;
 mod openapi;
 mod probes;
 mod query;
 mod serve;
-mod token;
 mod upgrade;
 
 use std::sync::Arc;
@@ -28,9 +24,9 @@ use tokio::sync::Semaphore;
 
 use crate::{hub::Hub, limits};
 
+pub use crate::server::{BadToken, Token};
 pub use openapi::document;
 pub use serve::serve;
-pub use token::{BadToken, Token};
 
 /// Settings of the edge.
 #[derive(Debug, Clone)]

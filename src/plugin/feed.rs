@@ -164,6 +164,11 @@ impl Feed {
         overrule(status, waiting.overruled.as_deref())
     }
 
+    /// What is true of the node, whatever the handler says.
+    pub(super) fn overruled(&self, status: NodeStatus) -> NodeStatus {
+        overrule(status, self.broken().as_deref())
+    }
+
     /// The node status to send, when the handler or the journal has news.
     pub(super) fn take_node(&self) -> Option<NodeStatus> {
         let mut waiting = self.lock();

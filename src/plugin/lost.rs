@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DialFailure, dial::error_chain};
+use super::{DialFailure, NoLink, dial::error_chain};
 use crate::{
     code::{CloseCode, Reconnect},
     connection::{Connection, Ended, HandshakeError},
@@ -13,6 +13,7 @@ pub(super) struct Lost {
     /// How long the link was good; zero when it never was.
     pub(super) lived: Duration,
     pub(super) why: String,
+    pub(super) cause: NoLink,
     pub(super) reconnect: Reconnect,
     pub(super) retry_after: Duration,
 }
@@ -23,6 +24,7 @@ impl Lost {
         Self {
             lived: Duration::ZERO,
             why: why.into(),
+            cause: NoLink::Handshake,
             reconnect: Reconnect::Backoff,
             retry_after: Duration::ZERO,
         }
@@ -36,6 +38,7 @@ impl Lost {
             // One that broke in the same instant was up as well.
             lived: lived.max(Duration::from_millis(1)),
             why: describe(ended),
+            cause: NoLink::Lost,
             reconnect: ended.code.reconnect(),
             retry_after: ended.retry_after,
         }
@@ -47,6 +50,7 @@ impl From<DialFailure> for Lost {
         Self {
             reconnect: failure.reconnect,
             retry_after: failure.retry_after,
+            cause: failure.cause,
             ..Self::failed(failure.message)
         }
     }

@@ -114,7 +114,7 @@ impl<H: Handler> Peer for Serve<H> {
 }
 
 impl<H: Handler> Serve<H> {
-    async fn create(
+    pub(super) async fn create(
         self,
         op: CreatePod,
         attempt: u32,
@@ -136,7 +136,7 @@ impl<H: Handler> Serve<H> {
         })
     }
 
-    async fn delete(self, op: DeletePod) -> Result<DeleteResult, Status> {
+    pub(super) async fn delete(self, op: DeletePod) -> Result<DeleteResult, Status> {
         let pod = guard::pod(op.pod)?;
         // A pod that is being created cannot be ended yet: the job would come after its end.
         self.creates.settled(&pod.uid).await;
@@ -188,7 +188,7 @@ impl<H: Handler> Serve<H> {
 }
 
 /// Runs a call within its deadline: what the caller asked for, or the default.
-async fn bounded<T>(
+pub(super) async fn bounded<T>(
     asked: Duration,
     default: Duration,
     cancel: &CancelSignal,

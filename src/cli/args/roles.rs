@@ -57,7 +57,8 @@ pub struct HubArgs {
 /// `towline plugin`
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct PluginArgs {
-    /// The hub's link [default: ws://127.0.0.1:3000/ws] [env: TOWLINE_HUB]
+    /// The hub's link: ws://, wss://, http:// or https://, without a path /ws is meant; or unix:///PATH
+    /// [default: ws://127.0.0.1:3000/ws] [env: TOWLINE_HUB, else INTERLINK_WS_URL]
     #[arg(long, value_name = "URL")]
     pub hub: Option<String>,
     /// This plugin's name; the hub routes by it [env: TOWLINE_NAME]
@@ -114,6 +115,34 @@ pub struct PluginArgs {
     /// Pods to announce [default: 110] [env: TOWLINE_PODS]
     #[arg(long, value_name = "COUNT")]
     pub pods: Option<String>,
+    /// How the plugin is reached: ws (it dials the hub's link), http (it serves interLink's REST on --listen for a classic
+    /// API server, and dials nobody), or auto: both, so REST goes on while there is no link [default: ws]
+    /// [env: TOWLINE_TRANSPORT, else INTERLINK_TRANSPORT]
+    #[arg(long, value_name = "WAY")]
+    pub transport: Option<String>,
+    /// With --transport http or auto: address of the REST; HOST:PORT or unix:///PATH [default: 127.0.0.1:4000]
+    /// [env: TOWLINE_PLUGIN_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// File with the bearer token that the REST requires; classic API servers send none [env: TOWLINE_LISTEN_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub listen_token_file: Option<PathBuf>,
+    /// Allow the REST to listen off loopback without a token [env: TOWLINE_PLUGIN_INSECURE]
+    #[arg(long)]
+    pub insecure: bool,
+    /// First delay between two dials [default: 1s] [env: TOWLINE_RECONNECT_MIN]
+    #[arg(long, value_name = "DURATION")]
+    pub reconnect_min: Option<String>,
+    /// Largest delay between two dials [default: 20s] [env: TOWLINE_RECONNECT_MAX]
+    #[arg(long, value_name = "DURATION")]
+    pub reconnect_max: Option<String>,
+    /// Ping the hub this often, beside answering its own pings: a hub that has gone without a word is noticed sooner
+    /// [default: never] [env: TOWLINE_PING_INTERVAL]
+    #[arg(long, value_name = "DURATION")]
+    pub ping_interval: Option<String>,
+    /// Form of the link's messages: proto, or json for people who watch the link [default: proto] [env: TOWLINE_CODEC]
+    #[arg(long, value_name = "FORM")]
+    pub codec: Option<String>,
     /// File with settings (YAML) [env: TOWLINE_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

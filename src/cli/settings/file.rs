@@ -62,6 +62,14 @@ pub(crate) struct PluginSection {
     pub(crate) upstream_ping: Option<String>,
     pub(crate) upstream_follow: Option<bool>,
     pub(crate) legacy_list: Option<bool>,
+    pub(crate) transport: Option<String>,
+    pub(crate) listen: Option<String>,
+    pub(crate) listen_token_file: Option<PathBuf>,
+    pub(crate) insecure: Option<bool>,
+    pub(crate) reconnect_min: Option<Span>,
+    pub(crate) reconnect_max: Option<Span>,
+    pub(crate) ping_interval: Option<Span>,
+    pub(crate) codec: Option<String>,
 }
 
 /// A quantity as text: YAML takes 4 and 3500m for different things.
