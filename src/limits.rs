@@ -243,6 +243,9 @@ pub const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 pub const RECONNECT_LEAST: Duration = Duration::from_millis(100);
 /// The least time between two pings of the dialling side: the hub answers each.
 pub const PING_INTERVAL_LEAST: Duration = Duration::from_secs(1);
+/// Events, one a pod, that are kept for a hub that does not come. Past it they are let go of, and the hub pays: it reads
+/// all states.
+pub const OUTBOX_UNLINKED: usize = 20_000;
 // The REST of a plugin.
 
 /// Chunks of a log that wait for a reader in the plugin's own process, at most 64 KiB each. The log pays: it is read no

@@ -99,6 +99,13 @@ impl Feed {
         }
     }
 
+    /// While nobody takes events they pile up, one a pod: past so many a hub that comes reads all states instead.
+    pub(super) fn bound(&self, most: usize) {
+        if self.lock().outbox.len() > most {
+            self.discard();
+        }
+    }
+
     pub(super) fn ack(&self, ack: EventAck) {
         self.acked(&mut self.lock(), |outbox| outbox.ack(ack));
         // The window may be open again.

@@ -228,6 +228,7 @@ impl<H: Handler> Plugin<H> {
             } else {
                 tracing::warn!(%hub, %why, %next_try_in, "lost the link to the hub");
             }
+            self.feed.bound(limits::OUTBOX_UNLINKED);
             self.enter(LinkState::Backoff);
             tokio::select! {
                 biased;
