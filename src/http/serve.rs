@@ -36,7 +36,7 @@ mod tests {
         routing::{get, post},
     };
     use tokio::{
-        io::{AsyncReadExt, DuplexStream, duplex},
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         time::{Instant, sleep},
     };
     use tokio_util::sync::CancellationToken;

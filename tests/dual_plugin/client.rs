@@ -83,6 +83,17 @@ impl Open {
         all
     }
 
+    /// Reads on to the end of the connection; whether the body was cut off there.
+    pub(crate) fn is_cut_off(mut self) -> bool {
+        const LAST: &[u8] = b"\r\n0\r\n\r\n";
+        let (mut end, mut piece) = (Vec::new(), vec![0; 64 << 10]);
+        while let Ok(size @ 1..) = self.socket.read(&mut piece) {
+            end.extend_from_slice(&piece[..size]);
+            end.drain(..end.len().saturating_sub(LAST.len()));
+        }
+        end != LAST
+    }
+
     pub(crate) fn whole(mut self) -> Answer {
         let mut body = Vec::new();
         if self.head.contains("transfer-encoding: chunked") {

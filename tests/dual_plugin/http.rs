@@ -7,18 +7,23 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, PATIENCE, ask, logs_body, open, plugin, pod, retrieved, uid};
 
-/// Asks for the state until the container has ended; gives its exit code.
-pub(crate) fn exit_code(address: &str, pod: &Value) -> i64 {
+/// Asks for the state until it is this one; gives that.
+fn until(address: &str, pod: &Value, word: &str) -> Value {
     let until = Instant::now() + PATIENCE;
     loop {
-        assert!(Instant::now() < until, "the container never ends");
         let answer = ask(address, "GET", "/status", &json!([pod]));
         assert_eq!(answer.code, 200, "{}", answer.text());
-        let ended = &answer.json()[0]["containers"][0]["state"]["terminated"];
-        if let Some(code) = ended["exitCode"].as_i64() {
-            return code;
+        let state = &answer.json()[0]["containers"][0]["state"];
+        if !state[word].is_null() {
+            return state[word].clone();
         }
+        assert!(Instant::now() < until, "never {word}: {state}");
     }
+}
+
+/// Waits until the container has ended; gives its exit code.
+pub(crate) fn exit_code(address: &str, pod: &Value) -> i64 {
+    until(address, pod, "terminated")["exitCode"].as_i64().unwrap()
 }
 
 fn log(address: &str, options: &Value) -> Answer {
@@ -45,11 +50,8 @@ fn a_pod_lives_by_rest_alone_and_a_restart_of_the_plugin_keeps_it() {
     let follow = logs_body(&uid(1), &json!({"Follow": true})).to_string();
     let mut reader = open(&address, "GET", "/getLogs", "", follow.as_bytes());
     assert_eq!(reader.bytes(10), b"a\0b \xff\ntwo\n");
-    let running = ask(&address, "GET", "/status", &json!([pod])).json();
-    assert!(
-        running[0]["containers"][0]["state"]["running"].is_object(),
-        "{running}"
-    );
+    // Its bytes may come before its state.
+    until(&address, &pod, "running");
     drop(reader);
     first.signal(Signal::SIGTERM);
     assert_eq!(first.end().0, Some(0));

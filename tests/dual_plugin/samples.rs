@@ -218,9 +218,11 @@ async fn a_followed_log_is_held_up_by_its_reader_and_ends_when_the_reader_goes_o
 
     let mut reader = open(&served.address, "GET", "/getLogs", "", follow.as_bytes());
     reader.bytes(1);
+    let reading = tokio::task::spawn_blocking(move || reader.is_cut_off());
     let ended = served.fake.log_ended.clone();
     served.stop().await;
     ended.0.acquire().await.unwrap().forget();
+    assert!(reading.await.unwrap(), "it must not look complete");
 }
 
 #[tokio::test(flavor = "multi_thread")]
