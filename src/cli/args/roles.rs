@@ -175,5 +175,5 @@ pub enum ConfigRole {
     /// The settings of `towline hub`, with the same flags
     Hub(HubArgs),
     /// The settings of `towline plugin`, with the same flags
-    Plugin(PluginArgs),
+    Plugin(Box<PluginArgs>),
 }
