@@ -260,3 +260,26 @@ fn overrule(status: NodeStatus, broken: Option<&str>) -> NodeStatus {
         None => status,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::PodRef;
+
+    #[test]
+    fn events_that_nobody_takes_are_let_go_of_past_their_bound_and_the_epoch_says_so() {
+        let feed = Feed::new(Outbox::new(random_epoch()));
+        let push = |uid: &str| {
+            let state = PodState::absent(PodRef::new(uid, "default", "a"));
+            feed.push(PodEventType::Deleted, state);
+        };
+        ["a", "b", "c", "c"].map(push);
+        let (before, _) = feed.describe();
+        feed.bound(3);
+        assert_eq!(feed.describe(), (before.clone(), false));
+        push("d");
+        feed.bound(3);
+        let (after, empty) = feed.describe();
+        assert!(empty && after.epoch != before.epoch);
+    }
+}

@@ -88,6 +88,9 @@ fn rest_is_served_while_the_hub_is_away_and_both_ways_when_it_has_come() {
     let _ = ask(&rest, "POST", "/delete", &pod(&uid(1), ""));
 }
 
+/// An answer to an upgrade.
+type Says = Box<dyn Fn(&str) -> String + Send>;
+
 /// What answers the first dial with these bytes, and hands every further one to the hub.
 fn stranger_then(hub: &str, answer: impl Fn(&str) -> String + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -140,7 +143,7 @@ fn without_subprotocol(request: &str) -> String {
 fn a_server_that_has_no_link_is_told_and_tried_until_it_has_one() {
     let (_hub, line) = Running::start(towline(&["hub", "--listen", "127.0.0.1:0"]), "listening on");
     let hub = address(&line);
-    let cases: [(&str, Box<dyn Fn(&str) -> String + Send>); 4] = [
+    let cases: [(&str, Says); 4] = [
         ("404", Box::new(refusal("404 Not Found"))),
         ("426", Box::new(refusal("426 Upgrade Required"))),
         ("400", Box::new(refusal("400 Bad Request"))),

@@ -84,7 +84,7 @@ impl Open {
     }
 
     /// Reads on to the end of the connection; whether the body was cut off there.
-    pub(crate) fn is_cut_off(mut self) -> bool {
+    pub(crate) fn ends_cut_off(mut self) -> bool {
         const LAST: &[u8] = b"\r\n0\r\n\r\n";
         let (mut end, mut piece) = (Vec::new(), vec![0; 64 << 10]);
         while let Ok(size @ 1..) = self.socket.read(&mut piece) {

@@ -173,7 +173,7 @@ pub struct ConfigArgs {
 #[derive(Debug, Subcommand)]
 pub enum ConfigRole {
     /// The settings of `towline hub`, with the same flags
-    Hub(HubArgs),
+    Hub(Box<HubArgs>),
     /// The settings of `towline plugin`, with the same flags
     Plugin(Box<PluginArgs>),
 }
