@@ -273,10 +273,10 @@ mod tests {
             let state = PodState::absent(PodRef::new(uid, "default", "a"));
             feed.push(PodEventType::Deleted, state);
         };
-        ["a", "b", "c", "c"].map(push);
+        ["a", "b", "c", "c"].into_iter().for_each(push);
         let (before, _) = feed.describe();
         feed.bound(3);
-        assert_eq!(feed.describe(), (before.clone(), false));
+        assert_eq!(feed.describe(), (before, false));
         push("d");
         feed.bound(3);
         let (after, empty) = feed.describe();

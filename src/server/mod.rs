@@ -3,6 +3,9 @@
 //! Knows HTTP/1.1 and [`limits`](crate::limits); knows no route, no call and not whom it serves: the edge of the hub and
 //! the REST of a plugin stand on it. Learn [`serve`], [`Refusal`] and [`Token`].
 
+// Upgrades, and who is at the other end, concern the hub alone.
+#![cfg_attr(not(feature = "hub"), allow(dead_code, unused_imports))]
+
 mod admit;
 pub(crate) mod body;
 mod gap;
