@@ -4,7 +4,7 @@
 //! the REST of a plugin stand on it. Learn [`serve`], [`Refusal`] and [`Token`].
 
 // Upgrades, and who is at the other end, concern the hub alone.
-#![cfg_attr(not(feature = "hub"), allow(dead_code, unused_imports))]
+#![cfg_attr(not(feature = "hub"), allow(dead_code, unreachable_pub, unused_imports))]
 
 mod admit;
 pub(crate) mod body;
