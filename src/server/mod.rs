@@ -1,7 +1,7 @@
 //! Requests from a listener: sockets under the clocks of HTTP, bounds, who is let in, and how a request is turned down.
 //!
 //! Knows HTTP/1.1 and [`limits`](crate::limits); knows no route, no call and not whom it serves: the edge of the hub and
-//! the REST of a plugin stand on it. Learn [`serve`], [`Refusal`] and [`Token`].
+//! the REST of a plugin stand on it. Learn [`serve()`], [`Refusal`] and [`Token`].
 
 // Upgrades, and who is at the other end, concern the hub alone.
 #![cfg_attr(not(feature = "hub"), allow(dead_code, unreachable_pub, unused_imports))]

@@ -64,9 +64,12 @@ pub async fn serve<H: Handler>(
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let max_connections = config.max_connections;
+    let doorman = token::Doorman::new(config.token_file.clone());
+    // A token that is missing is told at the start, not to the first who calls.
+    let _ = doorman.token().await;
     let sidecar = Arc::new(Sidecar {
         local,
-        doorman: token::Doorman::new(config.token_file.clone()),
+        doorman,
         config,
     });
     let service = service_fn(move |request: Request<Incoming>| {

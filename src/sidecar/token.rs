@@ -31,15 +31,23 @@ impl Doorman {
 
     /// The file is read each time, so that it may come late and change: requests are some a second.
     pub(super) async fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        match self.token().await? {
+            Some(token) => token.check(headers),
+            None => Ok(()),
+        }
+    }
+
+    /// The token that is asked for, if one is. That it cannot be read, and that it can again, is told once.
+    pub(super) async fn token(&self) -> Result<Option<Token>, Refusal> {
         let Some(file) = &self.file else {
-            return Ok(());
+            return Ok(None);
         };
         match read(file).await {
             Ok(token) => {
                 if self.told.swap(false, Ordering::Relaxed) {
                     tracing::info!(file = %file.display(), "the token of the REST side can be read again");
                 }
-                token.check(headers)
+                Ok(Some(token))
             }
             Err(why) => {
                 if !self.told.swap(true, Ordering::Relaxed) {
