@@ -28,6 +28,9 @@ pub const LOG_PULL_CHUNKS: u64 = 65_536;
 pub const BODY_CREDIT: u64 = 128 << 10;
 /// Data credit of a body that flows, in bytes.
 pub const BODY_CREDIT_FLOWING: u64 = 512 << 10;
+/// One call in so many of those that a peer takes may carry bodies (HTTP pass-through), also counted while a cancelled one
+/// is not answered: creates, deletes and status reads always have the others. The caller pays: RESOURCE_EXHAUSTED.
+pub const BODY_CALLS_SHARE: u32 = 8;
 /// Calls open at once. The caller pays: RESOURCE_EXHAUSTED.
 pub const MAX_CALLS: u32 = 64;
 /// Log streams open at once. The caller pays: RESOURCE_EXHAUSTED.
@@ -237,6 +240,23 @@ pub const HTTP_TAKEN_IN: usize = 16 << 10;
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
 /// Time between two probes of TCP keepalive.
 pub const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+// HTTP pass-through: a plugin's own endpoints.
+
+/// Head of a request to a plugin's endpoint, in bytes, each field counted with 32 more. The caller pays: 431.
+pub const HTTP_PASSED_HEAD: usize = 8 << 10;
+/// Head of a plugin's answer, counted in the same way. The plugin pays: 502.
+pub const HTTP_ANSWER_HEAD: usize = 16 << 10;
+/// Largest body of such a request, in bytes, unless the hub is set to another. It is never held whole, so this bounds time
+/// and the site's traffic. The caller pays: 413.
+pub const HTTP_PASSED_BODY: u64 = 64 << 20;
+/// Such requests under way in the whole hub: each may hold twice [`BODY_CREDIT_FLOWING`]. The caller pays: 429.
+pub const HUB_EXCHANGES: usize = 256;
+/// The head of the answer must come this soon after the last byte of the request was taken. The caller pays: 504.
+pub const HTTP_PASSED_ANSWER: Duration = Duration::from_secs(30);
+/// A request with a body may take this long in all, up to the head of its answer. The caller pays: 504.
+pub const HTTP_PASSED_UPLOAD: Duration = Duration::from_secs(3600);
+/// A body of an answer that brings no byte for this long is ended. The reader pays: its answer is cut off.
+pub const HTTP_PASSED_IDLE: Duration = Duration::from_secs(600);
 // The REST bridge.
 
 /// Connecting to the upstream plugin, TLS included. The call pays: UNAVAILABLE, nothing was begun.

@@ -15,6 +15,7 @@ mod io;
 mod lines;
 mod logs;
 mod openapi;
+mod passthrough;
 mod probes;
 mod query;
 mod serve;
@@ -45,6 +46,11 @@ pub struct HttpConfig {
     pub allowed_hosts: Option<Vec<String>>,
     /// Largest request body, in bytes. The caller pays: 413.
     pub max_body: usize,
+    /// Largest body of a request to a plugin's own endpoints, in bytes. The caller pays: 413.
+    pub passthrough_max_body: u64,
+    /// Pass `Authorization` and `Cookie` on to plugins' own endpoints, and their `Set-Cookie` back. The hub's own token is
+    /// then among what they see.
+    pub forward_authorization: bool,
     /// Link upgrades under way at once. The next one pays: 503 with Retry-After.
     pub max_handshakes: usize,
     /// Connections at once on a listener. The next one pays: 503 with Retry-After.
@@ -58,6 +64,8 @@ impl Default for HttpConfig {
             allowed_origins: Vec::new(),
             allowed_hosts: None,
             max_body: limits::HTTP_MAX_BODY,
+            passthrough_max_body: limits::HTTP_PASSED_BODY,
+            forward_authorization: false,
             max_handshakes: limits::HTTP_MAX_UPGRADES,
             max_connections: limits::HTTP_MAX_CONNECTIONS,
         }
@@ -71,7 +79,7 @@ pub struct Surface {
     pub rest: bool,
     /// `/ws`, where plugins dial in.
     pub link: bool,
-    /// `/api/v1` and `/metrics`.
+    /// `/api/v1`, `/metrics` and plugins' own endpoints.
     pub admin: bool,
 }
 
@@ -126,6 +134,7 @@ pub fn router(hub: Arc<Hub>, config: HttpConfig, surface: Surface) -> Router {
     }
     if surface.admin {
         routes = routes.merge(api::routes()).merge(probes::metrics_route());
+        routes = routes.merge(passthrough::routes());
     }
     routes
         .fallback(guard::no_such_path)

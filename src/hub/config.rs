@@ -22,6 +22,8 @@ pub struct HubConfig {
     pub delete_when_offline: DeleteWhenOffline,
     /// Whether a plugin that offers it may have its link compressed. Frames that carry secrets never are.
     pub compression: bool,
+    /// Whether requests to plugins' own HTTP endpoints are passed on (feature `http`).
+    pub http_passthrough: bool,
     /// Where placements, states, creates in hand and deletes that wait survive a restart.
     pub state_dir: super::StateDir,
 }
@@ -36,6 +38,7 @@ impl Default for HubConfig {
             anti_entropy: limits::ANTI_ENTROPY,
             delete_when_offline: DeleteWhenOffline::Durable,
             compression: true,
+            http_passthrough: true,
             state_dir: super::StateDir::None,
         }
     }

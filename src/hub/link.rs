@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    Hub, Identity,
+    Hub, HubConfig, Identity,
     peer::Link,
     registry::SessionNumber,
     sync::{self, Plan},
@@ -95,7 +95,7 @@ pub(crate) async fn serve<T: Transport>(
         hub.metrics.reconnects.inc();
     }
     let outbox = register.outbox.unwrap_or_default();
-    let features = in_force(&register.features, hub.config.compression);
+    let features = in_force(&register.features, &hub.config);
     let events = features.iter().any(|name| name == feature::EVENTS) && outbox.epoch != 0;
     let link = Arc::new(Link {
         hub: Arc::downgrade(&hub),
@@ -246,11 +246,16 @@ fn small_message(register: &Register) -> Option<u64> {
 }
 
 /// Features that are offered and known here.
-fn in_force(offered: &[String], compression: bool) -> Vec<String> {
-    let known = [feature::FLOW_CONTROL, feature::EVENTS, feature::ZSTD];
+fn in_force(offered: &[String], config: &HubConfig) -> Vec<String> {
+    let known = [
+        (feature::FLOW_CONTROL, true),
+        (feature::EVENTS, true),
+        (feature::ZSTD, config.compression),
+        (feature::HTTP, config.http_passthrough),
+    ];
     known
         .iter()
-        .filter(|name| compression || **name != feature::ZSTD)
+        .filter_map(|(name, allowed)| allowed.then_some(name))
         .filter(|name| offered.iter().any(|other| other == *name))
         .map(|name| (*name).to_owned())
         .collect()
@@ -281,10 +286,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_feature_is_in_force_when_both_sides_have_it_and_compression_when_it_is_allowed() {
-        let offered = ["zstd", "x-site-other", "events"].map(str::to_owned);
-        assert_eq!(in_force(&offered, true), [feature::EVENTS, feature::ZSTD]);
-        assert_eq!(in_force(&offered, false), [feature::EVENTS]);
-        assert_eq!(in_force(&[], true), [""; 0]);
+    fn a_feature_is_in_force_when_both_sides_have_it_and_when_it_is_allowed() {
+        let offered = ["zstd", "x-site-other", "http", "events"].map(str::to_owned);
+        let all = HubConfig::default();
+        assert_eq!(
+            in_force(&offered, &all),
+            [feature::EVENTS, feature::ZSTD, feature::HTTP]
+        );
+        let few = HubConfig {
+            compression: false,
+            http_passthrough: false,
+            ..HubConfig::default()
+        };
+        assert_eq!(in_force(&offered, &few), [feature::EVENTS]);
+        assert_eq!(in_force(&[], &all), [""; 0]);
     }
 }

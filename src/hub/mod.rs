@@ -13,6 +13,7 @@
 //! | `calls`, `flight` | what is under way: one operation a uid, its result for all who ask |
 //! | `create`, `attempt`, `retry`, `delete` | how a create or delete gets through, once |
 //! | `call` | one unary call |
+//! | `exchange` | a request to a plugin's own HTTP endpoints, streamed |
 //! | `logs` | how a log is read over lost links, streamed or pulled |
 //! | `link`, `peer`, `sync` | the life of one link, what it sends by itself, how the table stays true |
 //! | `rest` | interLink's six calls, as the HTTP edge makes them |
@@ -27,6 +28,7 @@ mod calls;
 mod config;
 mod create;
 mod delete;
+mod exchange;
 mod flight;
 mod link;
 mod logs;
@@ -70,6 +72,7 @@ use crate::{
 };
 
 pub use config::{CallMeta, DeleteWhenOffline, HubConfig, Identity};
+pub use exchange::{Exchange, Upload};
 pub use logs::{LogPiece, LogQuery, LogViewer};
 pub use placement::{ANNOTATION, NODE_LABEL};
 pub use store::{MemoryFile, StateDir, StoreError};
@@ -87,6 +90,8 @@ pub struct Hub {
     changes: tokio::sync::broadcast::Sender<WatchEvent>,
     /// One for each log stream that may be open in the whole hub.
     log_slots: Arc<Semaphore>,
+    /// One for each request to plugins' own endpoints that may be under way in the whole hub.
+    exchanges: Arc<Semaphore>,
     /// Cancelled when this hub begins to go away.
     draining: CancellationToken,
     store: Store,
@@ -114,6 +119,7 @@ impl Hub {
             metrics,
             changes: watch::channel(),
             log_slots,
+            exchanges: Arc::new(Semaphore::new(limits::HUB_EXCHANGES)),
             draining: CancellationToken::new(),
             store,
             closed: CancellationToken::new(),

@@ -361,6 +361,9 @@ impl<H: Handler> Plugin<H> {
         if self.config.offers_compression() {
             features.push(feature::ZSTD.to_owned());
         }
+        if self.handler.endpoints() {
+            features.push(feature::HTTP.to_owned());
+        }
         Register {
             role: Role::Plugin.into(),
             plugin: self.config.name.clone(),

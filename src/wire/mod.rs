@@ -6,6 +6,7 @@
 
 pub mod codec;
 mod fields;
+pub mod http;
 mod ids;
 mod status;
 mod stored;

@@ -1,9 +1,11 @@
-//! The five calls.
+//! The calls of the hub.
 
 use super::{RestBackend, log};
 use crate::{
     code::{Code, reason},
-    plugin::{Create, Created, Delete, Deleted, Events, Handler, LogRequest, LogSink, Which},
+    plugin::{
+        Create, Created, Delete, Deleted, Events, Handler, HttpAnswer, HttpCall, LogRequest, LogSink, Which,
+    },
     wire::{LogsEnd, NodeStatus, PodEventType, PodState, Presence, Status},
 };
 
@@ -38,6 +40,14 @@ impl Handler for RestBackend {
 
     async fn node(&self) -> NodeStatus {
         self.shared.node.status().await
+    }
+
+    fn endpoints(&self) -> bool {
+        self.shared.config.endpoints
+    }
+
+    async fn http(&self, call: HttpCall, answer: HttpAnswer) -> Result<(), Status> {
+        self.shared.pass(call, answer).await
     }
 
     fn attach(&self, events: Events) {

@@ -10,6 +10,7 @@ mod create;
 mod delete;
 mod entry;
 mod handler;
+mod http;
 mod log;
 mod news;
 mod node;
@@ -17,6 +18,7 @@ mod pods;
 mod poll;
 mod record;
 mod roster;
+mod target;
 
 use std::{
     io,

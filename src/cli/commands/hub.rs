@@ -63,10 +63,11 @@ impl RunningHub {
             .map_err(|error| Failure::Config(format!("hub.token_file: {error}")))?;
         let tls = settings.tls()?;
         let hub = Hub::new(settings.hub_config()).map_err(Failure::Config)?;
-        let config = HttpConfig {
+        let mut config = HttpConfig {
             token,
             ..HttpConfig::default()
         };
+        settings.passthrough.apply(&mut config);
         let mut running = Self {
             hub,
             listeners: Vec::new(),

@@ -63,6 +63,7 @@ fn bridge(settings: &PluginSettings) -> RestConfig {
     config.ping = rest.ping.value;
     config.follow = rest.follow.value;
     config.legacy_list = rest.legacy_list.value;
+    config.endpoints = rest.endpoints.value;
     config.cpu = settings.cpu_millis.value.map(quantity::cpu).unwrap_or_default();
     config.memory = settings.memory.value.map(quantity::bytes).unwrap_or_default();
     if settings.pods.source != Source::Default {

@@ -38,6 +38,9 @@ pub(crate) struct HubSection {
     pub(crate) anti_entropy: Option<Span>,
     pub(crate) delete_when_offline: Option<WhenOffline>,
     pub(crate) compression: Option<Switch>,
+    pub(crate) http_passthrough: Option<Switch>,
+    pub(crate) forward_authorization: Option<bool>,
+    pub(crate) passthrough_max_body: Option<Quantity>,
 }
 
 /// Settings of `towline plugin`.
@@ -62,6 +65,7 @@ pub(crate) struct PluginSection {
     pub(crate) upstream_ping: Option<String>,
     pub(crate) upstream_follow: Option<bool>,
     pub(crate) legacy_list: Option<bool>,
+    pub(crate) endpoints: Option<bool>,
 }
 
 /// A quantity as text: YAML takes 4 and 3500m for different things.

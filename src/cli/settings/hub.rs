@@ -3,8 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Listen, Row, Setting, Sources, file::Span, file::Switch, file::WhenOffline, parse_bool, parse_path,
-    shown_path,
+    Listen, PassthroughSettings, Row, Setting, Sources, file::Span, file::Switch, file::WhenOffline,
+    parse_bool, parse_path, shown_path,
 };
 use crate::{
     cli::{args::HubArgs, exit::Failure},
@@ -42,6 +42,8 @@ pub(crate) struct HubSettings {
     anti_entropy: Setting<Duration>,
     delete_when_offline: Setting<WhenOffline>,
     compression: Setting<Switch>,
+    /// Plugins' own endpoints.
+    pub(crate) passthrough: PassthroughSettings,
 }
 
 impl HubSettings {
@@ -69,6 +71,7 @@ impl HubSettings {
         let listen = file.listen.map(Into::into);
         let link = file.link_listen.map(Into::into);
         let admin = file.admin_listen.map(Into::into);
+        let passthrough = PassthroughSettings::resolve(&sources.file.hub, sources)?;
         let span = |file: Option<Span>, default| sources.file_only(file.map(|span| span.0), default);
         let settings = Self {
             listen: addresses(
@@ -136,6 +139,7 @@ impl HubSettings {
             anti_entropy: span(file.anti_entropy, limits::ANTI_ENTROPY),
             delete_when_offline: sources.file_only(file.delete_when_offline, WhenOffline::Durable),
             compression: sources.file_only(file.compression, Switch::On),
+            passthrough,
         };
         settings.validate()?;
         Ok(settings)
@@ -222,6 +226,7 @@ impl HubSettings {
             },
             anti_entropy: self.anti_entropy.value,
             compression: self.compression.value == Switch::On,
+            http_passthrough: self.passthrough.on.value == Switch::On,
             state_dir: match self.state_dir.value.clone() {
                 None => StateDir::None,
                 Some(dir) => StateDir::Path {
@@ -262,7 +267,7 @@ impl HubSettings {
             WhenOffline::Durable => "durable",
             WhenOffline::Refuse => "refuse",
         };
-        vec![
+        let mut rows = vec![
             addresses("hub.listen", &self.listen),
             addresses("hub.link_listen", &self.link_listen),
             addresses("hub.admin_listen", &self.admin_listen),
@@ -302,7 +307,9 @@ impl HubSettings {
                 },
                 source: self.compression.source.clone(),
             },
-        ]
+        ];
+        rows.extend(self.passthrough.rows());
+        rows
     }
 }
 

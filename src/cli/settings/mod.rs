@@ -6,12 +6,14 @@ mod address;
 mod client;
 mod file;
 mod hub;
+mod passthrough;
 mod plugin;
 
 pub(crate) use address::Listen;
 pub(crate) use client::ClientSettings;
 pub(crate) use file::FileSettings;
 pub(crate) use hub::HubSettings;
+pub(crate) use passthrough::PassthroughSettings;
 pub(crate) use plugin::PluginSettings;
 
 use std::{

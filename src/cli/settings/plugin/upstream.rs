@@ -27,6 +27,8 @@ pub(crate) struct UpstreamSettings {
     pub(crate) follow: Setting<bool>,
     /// A create is a list of one.
     pub(crate) legacy_list: Setting<bool>,
+    /// Its own endpoints may be reached through the hub.
+    pub(crate) endpoints: Setting<bool>,
 }
 
 impl UpstreamSettings {
@@ -98,6 +100,12 @@ impl UpstreamSettings {
                 "TOWLINE_LEGACY_LIST",
                 file.legacy_list,
             )?,
+            endpoints: sources.pick(
+                ("", None),
+                ("TOWLINE_ENDPOINTS", parse_bool),
+                file.endpoints,
+                true,
+            )?,
         })
     }
 
@@ -133,6 +141,11 @@ impl UpstreamSettings {
                 "plugin.legacy_list",
                 &self.legacy_list,
                 self.legacy_list.value.to_string(),
+            ),
+            row(
+                "plugin.endpoints",
+                &self.endpoints,
+                self.endpoints.value.to_string(),
             ),
         ]
     }
