@@ -83,6 +83,10 @@ impl Peer for Fake {
             match http.path.as_str() {
                 "/silent" => cancel.cancelled().await,
                 "/headless" => sink.send(&mut Bytes::from_static(b"body")).await.unwrap(),
+                "/two" => sink
+                    .send(&mut vec![2; limits::LOG_CHUNK + 100].into())
+                    .await
+                    .unwrap(),
                 "/endless" => loop {
                     let _ = sink.send(&mut Bytes::from_static(b"tick")).await;
                     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -555,6 +559,16 @@ async fn bodies_travel_both_ways_at_once_byte_for_byte_and_calls_go_on_beside_th
     assert!(got == whole, "{} of {} bytes", got.len(), whole.len());
     assert_eq!(end, Response::default());
     assert_eq!(answer.next().await.unwrap_err().unwrap(), end);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_piece_of_a_body_does_not_keep_the_message_that_it_came_in() {
+    let ends = connect(0).await;
+    let (_sink, mut answer) = ends.hub.exchange(http("/two")).unwrap();
+    // Both came in one message.
+    let (large, small) = (answer.next().await.unwrap(), answer.next().await.unwrap());
+    assert_eq!((large.len(), small.len()), (limits::LOG_CHUNK, 100));
+    assert!(small.is_unique());
 }
 
 #[tokio::test(start_paused = true)]

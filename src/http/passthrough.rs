@@ -53,7 +53,7 @@ pub(super) fn routes() -> Router<Edge> {
     responses(
         (status = 200, description = "What the plugin answers, with any status. The hub's own refusals, one line of text \
             each, follow."),
-        (status = 400, description = "The plugin takes no such path or head."),
+        (status = 400, description = "The plugin does not take this path or head."),
         (status = 403, description = "One of interLink's own calls: the hub makes those."),
         (status = 404, description = "No plugin of this name."),
         (status = 413, description = "Body too large."),
