@@ -115,8 +115,10 @@ impl Session {
             if stream.state == OutgoingState::Cancelling {
                 return;
             }
-            // The answer has begun.
-            stream.deadline = None;
+            // The answer has begun. Data on any other call is no answer: that one keeps its deadline.
+            if stream.kind == Kind::Logs || stream.body {
+                stream.deadline = None;
+            }
             if fits(stream.kind) && stream.recv.as_mut().is_none_or(|window| window.receive(cost)) {
                 return self.events.push_back(event(id));
             }

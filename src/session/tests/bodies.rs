@@ -169,6 +169,25 @@ fn an_answer_that_has_begun_is_not_ended_by_its_deadline_on_either_side() {
 }
 
 #[test]
+fn data_on_a_call_without_a_body_does_not_take_its_deadline_away() {
+    let (mut pair, _) = open();
+    let call = pair.call();
+    let frame = Frame {
+        stream: call.0,
+        body: Some(Body::Data(head(10))),
+    };
+    pair.hub.handle_frame(frame, pair.now);
+    pair.now += 2 * limits::CREATE_TIMEOUT;
+    pair.hub.expire_calls(pair.now);
+    pair.settle();
+    let ended = pair.responses();
+    assert!(ended.iter().any(|(id, response)| {
+        let late = |status: &crate::wire::Status| status.kind() == Code::DeadlineExceeded;
+        *id == call && response.status.as_ref().is_some_and(late)
+    }));
+}
+
+#[test]
 fn data_on_a_log_and_a_log_chunk_on_a_call_end_that_stream_only() {
     let (mut pair, call) = open();
     let log = pair.logs();
