@@ -668,6 +668,27 @@ async fn calls_with_bodies_never_take_the_slots_of_the_others_also_not_while_the
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_body_that_ends_in_the_moment_of_the_answer_does_not_cancel_it() {
+    let ends = connect(0).await;
+    let asking = || async {
+        for _ in 0..2_000 {
+            let (sink, mut answer) = loop {
+                match ends.hub.exchange(http("/at-once")) {
+                    Ok(exchange) => break exchange,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            };
+            let ending = tokio::spawn(sink.finish());
+            assert_eq!(answer.head().await.map(|head| head.status), Ok(200));
+            assert_eq!(answer.next().await, Err(Ok(Response::default())));
+            // In time, or after the answer.
+            let _ = ending.await.unwrap();
+        }
+    };
+    tokio::join!(asking(), asking(), asking(), asking());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cut_ends_a_body_with_session_lost() {
     let ends = connect(0).await;

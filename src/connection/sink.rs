@@ -103,7 +103,10 @@ impl BodySink {
 
     async fn queue(&mut self, data: Data) -> Result<(), CallGone> {
         let mut waiting = Some(data);
-        poll_fn(|cx| self.poll_queue(&mut waiting, cx)).await
+        let queued = poll_fn(|cx| self.poll_queue(&mut waiting, cx)).await;
+        // There is nothing left to cancel: the answer is here, though perhaps not yet told to who waits for it.
+        self.finished |= queued.is_err();
+        queued
     }
 
     fn poll_queue(&self, waiting: &mut Option<Data>, cx: &mut Context<'_>) -> Poll<Result<(), CallGone>> {
