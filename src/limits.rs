@@ -286,3 +286,29 @@ pub const UPSTREAM_LOG_RUNS: usize = 8;
 pub const UPSTREAM_LOG_SOON: Duration = Duration::from_millis(250);
 /// Longest pause between two reads of a followed log.
 pub const UPSTREAM_LOG_LATE: Duration = Duration::from_secs(2);
+// Job scripts.
+
+/// How long a job script may take, from the first request to its last byte, repeats and the wait for a turn included. The
+/// caller pays: DEADLINE_EXCEEDED or UNAVAILABLE, and the virtual kubelet fails the pod.
+pub const JOBSCRIPT_TIMEOUT: Duration = Duration::from_secs(20);
+/// The most that this can be set to: a create has its hold and its plugin's answer to wait for too.
+pub const JOBSCRIPT_TIMEOUT_MAX: Duration = Duration::from_secs(50);
+/// Largest job script, from a server or a template, in bytes: Slurm's own bound is 4 MiB. The caller pays:
+/// FAILED_PRECONDITION.
+pub const JOBSCRIPT: usize = 4 << 20;
+/// Largest template file, in bytes. The start pays.
+pub const JOBSCRIPT_TEMPLATE: u64 = 1 << 20;
+/// Steps of the template engine for one script: a pod of a hundred containers takes some ten thousand. The caller pays:
+/// FAILED_PRECONDITION.
+pub const JOBSCRIPT_FUEL: u64 = 2_000_000;
+/// Nesting of a template at run time (macros that call themselves). The caller pays: FAILED_PRECONDITION.
+pub const JOBSCRIPT_RECURSION: usize = 100;
+/// Scripts asked for or rendered at once. The next one waits, within its own time.
+pub const JOBSCRIPTS_AT_ONCE: usize = 64;
+/// First pause before a script server that cannot be reached, or says that it is busy, is asked again; doubles up to
+/// [`JOBSCRIPT_PAUSE_MAX`].
+pub const JOBSCRIPT_PAUSE: Duration = Duration::from_millis(250);
+/// Longest such pause.
+pub const JOBSCRIPT_PAUSE_MAX: Duration = Duration::from_secs(4);
+/// Longest URL of a script server, in bytes. The caller pays: FAILED_PRECONDITION.
+pub const JOBSCRIPT_URL: usize = 4 << 10;

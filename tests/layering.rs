@@ -18,7 +18,7 @@ const ROLE: &[&str] = &[
 ];
 
 /// What each module of `src/` may use of the crate. Down only: never up, never sideways.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("code", &[]),
     ("limits", &[]),
     ("planted", &[]),
@@ -55,14 +55,27 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ),
     ("hub", ROLE),
     (
+        "jobscript",
+        &["upstream", "transport", "interlink", "wire", "code", "limits"],
+    ),
+    (
         "http",
-        &["hub", "transport", "interlink", "wire", "code", "limits"],
+        &[
+            "hub",
+            "jobscript",
+            "transport",
+            "interlink",
+            "wire",
+            "code",
+            "limits",
+        ],
     ),
     (
         "cli",
         &[
             "http",
             "hub",
+            "jobscript",
             "backend",
             "plugin",
             "connection",
@@ -77,7 +90,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
 ];
 
 /// Which module owns a foreign crate.
-const OWNERS: [(&str, &str); 11] = [
+const OWNERS: [(&str, &str); 12] = [
     ("prost", "wire"),
     ("prost_types", "wire"),
     ("zstd", "wire"),
@@ -89,6 +102,7 @@ const OWNERS: [(&str, &str); 11] = [
     ("prometheus_client", "hub"),
     ("clap", "cli"),
     ("nix", "backend"),
+    ("minijinja", "jobscript"),
 ];
 
 /// Modules without clock, socket or runtime, and what would bring one in.

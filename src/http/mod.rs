@@ -26,7 +26,7 @@ use std::sync::Arc;
 use axum::Router;
 use tokio::sync::Semaphore;
 
-use crate::{hub::Hub, limits};
+use crate::{hub::Hub, jobscript::JobScripts, limits};
 
 pub use openapi::document;
 pub use serve::serve;
@@ -49,6 +49,8 @@ pub struct HttpConfig {
     pub max_handshakes: usize,
     /// Connections at once on a listener. The next one pays: 503 with Retry-After.
     pub max_connections: usize,
+    /// Where the job scripts of creates come from. The default makes none, and refuses a `jobscriptURL`.
+    pub job_scripts: Arc<JobScripts>,
 }
 
 impl Default for HttpConfig {
@@ -60,6 +62,7 @@ impl Default for HttpConfig {
             max_body: limits::HTTP_MAX_BODY,
             max_handshakes: limits::HTTP_MAX_UPGRADES,
             max_connections: limits::HTTP_MAX_CONNECTIONS,
+            job_scripts: Arc::default(),
         }
     }
 }

@@ -51,7 +51,7 @@ struct Idle {
 #[derive(Debug, Clone)]
 pub(crate) struct Ask<'a> {
     pub(crate) method: Method,
-    pub(crate) path: &'static str,
+    pub(crate) path: &'a str,
     pub(crate) body: Bytes,
     /// How long the head of the answer may take.
     pub(crate) within: Duration,

@@ -49,6 +49,20 @@ pub struct HubArgs {
     /// Allow to listen off loopback without a token [env: TOWLINE_INSECURE]
     #[arg(long)]
     pub insecure: bool,
+    /// Server that a create's jobscriptURL may name, such as https://scripts.example.org; may be repeated [default: none]
+    /// [env: TOWLINE_JOBSCRIPT_ORIGINS, separated by commas]
+    #[arg(long = "jobscript-origin", value_name = "ORIGIN")]
+    pub jobscript_origins: Vec<String>,
+    /// Template (minijinja) of the job script of a create without jobscriptURL [env: TOWLINE_JOBSCRIPT_TEMPLATE]
+    #[arg(long, value_name = "FILE")]
+    pub jobscript_template: Option<PathBuf>,
+    /// InterLinkConfig.yaml of interLink's API server: address, port, TLS, plugin and job scripts come from it unless they are
+    /// set otherwise [env: TOWLINE_INTERLINK_CONFIG, INTERLINKCONFIGPATH]
+    #[arg(long, value_name = "FILE")]
+    pub interlink_config: Option<PathBuf>,
+    /// Name here of the plugin that --interlink-config names (SidecarURL) [default: default] [env: TOWLINE_SIDECAR_NAME]
+    #[arg(long, value_name = "NAME")]
+    pub sidecar_name: Option<String>,
     /// File with settings (YAML) [env: TOWLINE_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -135,6 +149,9 @@ pub struct ConfigArgs {
     /// File with settings (YAML) [env: TOWLINE_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// InterLinkConfig.yaml of interLink's API server, as `towline hub` takes it [env: TOWLINE_INTERLINK_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub interlink_config: Option<PathBuf>,
     /// One role with its flags; both without.
     #[command(subcommand)]
     pub role: Option<ConfigRole>,

@@ -36,10 +36,29 @@ pub(super) async fn run(args: HubArgs) -> anyhow::Result<Exit> {
             "towline hub: no --state-dir: a restart forgets pods, creates that wait and deletes kept for absent plugins"
         );
     }
+    for note in settings
+        .jobscript
+        .notes()
+        .into_iter()
+        .chain(settings.interlink.notes())
+    {
+        eprintln!("towline hub: {note}");
+    }
+    note_sidecar(&settings);
     stop.cancelled().await;
     eprintln!("towline hub: stopping (a second signal ends it at once)");
     hub.stop(limits::DRAIN_GRACE).await;
     Ok(Exit::Ok)
+}
+
+/// The plugin of --interlink-config: how it comes to this hub.
+fn note_sidecar(settings: &HubSettings) {
+    if let Some((name, url)) = settings.interlink.sidecar() {
+        eprintln!(
+            "towline hub: the plugin at {url} (SidecarURL) is joined from its own machine: \
+             towline plugin --backend rest --upstream {url} --name {name} --hub ..."
+        );
+    }
 }
 
 /// A hub with its listeners.
@@ -65,6 +84,7 @@ impl RunningHub {
         let hub = Hub::new(settings.hub_config()).map_err(Failure::Config)?;
         let config = HttpConfig {
             token,
+            job_scripts: Arc::new(settings.jobscript.job_scripts()?),
             ..HttpConfig::default()
         };
         let mut running = Self {

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, path::Path, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer};
 
-use crate::cli::{exit::Failure, output::time::parse_duration};
+use crate::{
+    cli::{exit::Failure, output::time::parse_duration},
+    jobscript::BuildConfig,
+};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -38,6 +41,19 @@ pub(crate) struct HubSection {
     pub(crate) anti_entropy: Option<Span>,
     pub(crate) delete_when_offline: Option<WhenOffline>,
     pub(crate) compression: Option<Switch>,
+    pub(crate) interlink_config: Option<PathBuf>,
+    pub(crate) sidecar_name: Option<String>,
+    pub(crate) jobscript: JobScriptSection,
+}
+
+/// Job scripts of a hub.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct JobScriptSection {
+    pub(crate) allowed_origins: Option<OneOrMany>,
+    pub(crate) template: Option<PathBuf>,
+    pub(crate) timeout: Option<Span>,
+    pub(crate) build_config: Option<BuildConfig>,
 }
 
 /// Settings of `towline plugin`.

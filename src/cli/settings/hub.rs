@@ -3,8 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Listen, Row, Setting, Sources, file::Span, file::Switch, file::WhenOffline, parse_bool, parse_path,
-    shown_path,
+    Listen, Row, Setting, Sources, file::Span, file::Switch, file::WhenOffline,
+    interlink_file::InterLinkFile, jobscript::JobScriptSettings, parse_bool, parse_path, shown_path,
 };
 use crate::{
     cli::{args::HubArgs, exit::Failure},
@@ -42,6 +42,10 @@ pub(crate) struct HubSettings {
     anti_entropy: Setting<Duration>,
     delete_when_offline: Setting<WhenOffline>,
     compression: Setting<Switch>,
+    /// Job scripts.
+    pub(crate) jobscript: JobScriptSettings,
+    /// interLink's own configuration, for what is set nowhere else.
+    pub(crate) interlink: InterLinkFile,
 }
 
 impl HubSettings {
@@ -70,7 +74,7 @@ impl HubSettings {
         let link = file.link_listen.map(Into::into);
         let admin = file.admin_listen.map(Into::into);
         let span = |file: Option<Span>, default| sources.file_only(file.map(|span| span.0), default);
-        let settings = Self {
+        let mut settings = Self {
             listen: addresses(
                 "--listen",
                 &args.listen,
@@ -136,7 +140,10 @@ impl HubSettings {
             anti_entropy: span(file.anti_entropy, limits::ANTI_ENTROPY),
             delete_when_offline: sources.file_only(file.delete_when_offline, WhenOffline::Durable),
             compression: sources.file_only(file.compression, Switch::On),
+            jobscript: JobScriptSettings::resolve(args, sources, file.jobscript)?,
+            interlink: InterLinkFile::load(args, sources)?,
         };
+        InterLinkFile::fill(&mut settings)?;
         settings.validate()?;
         Ok(settings)
     }
@@ -175,6 +182,7 @@ impl HubSettings {
                  kubelet fails on a line end), listen on 127.0.0.1, or, if the network itself is trusted, add --insecure"
             )));
         }
+        self.interlink.check(self.token_file.value.is_some())?;
         let hold = self.create_hold.value;
         if hold > limits::CREATE_TIMEOUT {
             return Err(Failure::Config(format!(
@@ -235,6 +243,13 @@ impl HubSettings {
 
     /// For `config print`.
     pub(crate) fn rows(&self) -> Vec<Row> {
+        let mut rows = self.own_rows();
+        rows.extend(self.jobscript.rows());
+        rows.extend(self.interlink.rows());
+        rows
+    }
+
+    fn own_rows(&self) -> Vec<Row> {
         let addresses = |key, setting: &Setting<Vec<Listen>>| {
             let all: Vec<String> = setting.value.iter().map(Listen::to_string).collect();
             let value = if all.is_empty() {
@@ -313,7 +328,7 @@ fn is_host(name: &str) -> bool {
     !name.is_empty() && (name.bytes().all(plain) || address.parse::<std::net::IpAddr>().is_ok())
 }
 
-fn parse_list(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn parse_list(text: &str) -> Result<Vec<String>, String> {
     Ok(text
         .split(',')
         .map(|part| part.trim().to_owned())

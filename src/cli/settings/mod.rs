@@ -6,6 +6,9 @@ mod address;
 mod client;
 mod file;
 mod hub;
+mod interlink_config;
+mod interlink_file;
+mod jobscript;
 mod plugin;
 
 pub(crate) use address::Listen;
