@@ -71,7 +71,69 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// The keys of its YAML.
+const KEYS: [(&str, &[&str]); 3] = [
+    (
+        "singularity_hub",
+        &["server", "master_token", "cache_validity_seconds"],
+    ),
+    (
+        "apptainer_options",
+        &[
+            "executable",
+            "fakeroot",
+            "containall",
+            "fuse_mode",
+            "no_init",
+            "no_home",
+            "no_privs",
+            "nvidia_support",
+            "cleanenv",
+            "unsquash",
+        ],
+    ),
+    (
+        "volumes_options",
+        &[
+            "scratch_area",
+            "apptainer_cachedir",
+            "image_dir",
+            "additional_directories_in_path",
+            "fuse_sleep_seconds",
+        ],
+    ),
+];
+
 impl BuildConfig {
+    /// Reads it out of somebody else's file: keys that are not known are left out and told.
+    ///
+    /// # Errors
+    /// When a value has the wrong form.
+    pub fn of_others(mut value: Value) -> Result<(Self, Vec<String>), serde_json::Error> {
+        let mut unknown = Vec::new();
+        if let Value::Object(sections) = &mut value {
+            sections.retain(|_, section| !section.is_null());
+            sections.retain(|name, section| {
+                let Some((_, known)) = KEYS.iter().find(|(key, _)| key == name) else {
+                    unknown.push(name.clone());
+                    return false;
+                };
+                if let Value::Object(keys) = section {
+                    keys.retain(|key, value| {
+                        let is_known = known.contains(&key.as_str());
+                        if !is_known {
+                            unknown.push(format!("{name}.{key}"));
+                        }
+                        // Go reads nothing as the zero value.
+                        is_known && !value.is_null()
+                    });
+                }
+                true
+            });
+        }
+        Ok((Self::deserialize(value)?, unknown))
+    }
+
     pub(super) fn to_value(&self) -> Value {
         json!({
             "SingularityHubProxy": self.singularity_hub,
@@ -92,6 +154,35 @@ mod tests {
         let request: PodCreateRequests =
             parse(include_bytes!("../../tests/payloads/create.vk.json")).unwrap();
         assert_eq!(BuildConfig::default().to_value(), request.retrieve().job_config);
+    }
+
+    #[test]
+    fn what_a_later_interlink_has_besides_is_told_and_left_out() {
+        let (config, unknown) = BuildConfig::of_others(json!({
+            "apptainer_options": {"executable": "/usr/bin/apptainer", "turbo": true, "fuse_mode": null},
+            "volumes_options": null,
+            "new": 1,
+        }))
+        .unwrap();
+        assert_eq!(unknown, ["apptainer_options.turbo", "new"]);
+        assert_eq!(
+            config.to_value()["ApptainerOptions"]["executable"],
+            "/usr/bin/apptainer"
+        );
+        assert!(BuildConfig::of_others(json!({"apptainer_options": {"fakeroot": "yes"}})).is_err());
+    }
+
+    #[test]
+    fn every_key_that_is_known_is_read() {
+        for (section, keys) in KEYS {
+            for key in keys {
+                let (config, _) = BuildConfig::of_others(json!({section: {*key: null}})).unwrap();
+                assert_eq!(config, BuildConfig::default());
+                let unknown: Result<BuildConfig, _> = serde_json::from_value(json!({section: {*key: []}}));
+                let problem = unknown.map_err(|error| error.to_string());
+                assert!(!format!("{problem:?}").contains("unknown field"), "{key}");
+            }
+        }
     }
 
     #[test]

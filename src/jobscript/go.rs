@@ -54,6 +54,8 @@ fn raw_end(text: &str, from: usize, open: usize) -> Option<usize> {
 fn is_go(inside: &str) -> bool {
     let inside = inside.strip_prefix('-').unwrap_or(inside);
     let inside = inside.strip_suffix('-').unwrap_or(inside).trim();
+    // The argument of a bracket says what the bracket is.
+    let inside = inside.trim_start_matches(['(', ' ', '\t', '\n']);
     // A field, a variable, a comment.
     if inside.starts_with(['.', '$']) || inside.starts_with("/*") {
         return true;
@@ -100,6 +102,8 @@ mod tests {
             "{{ printf \"%s\" .Pod.Name }}",
             "{{ len .Containers }}",
             "{{ printf `%s` .Pod.Name }}",
+            "{{ (index .Pod.Spec.Containers 0).Image }}",
+            "{{ (.Pod).Name }}",
         ] {
             let whole = format!("#!/bin/sh\n# a line\n{text}\n");
             assert_eq!(first_action(&whole), Some((3, text.to_owned())), "{text}");
@@ -117,6 +121,8 @@ mod tests {
             "{{ end_of_time }}",
             "{{ ifname }}",
             "{{ (a).b }}",
+            "{{ (a|default({})).b }}",
+            "{{ ((a)) }}",
             "{{ a | default(\".\") }}",
             "{{ a ~ \".\" }}",
             "{% for c in container %}{{ c.name }}{% endfor %}",

@@ -4,7 +4,6 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{jobscript::BuildConfig, transport::Endpoint};
@@ -90,7 +89,10 @@ pub(crate) fn parse(
     let build_config = match keys.get("JobScriptBuildConfig") {
         None | Some(Value::Null) => None,
         Some(value) => {
-            Some(BuildConfig::deserialize(value).map_err(|error| format!("JobScriptBuildConfig: {error}"))?)
+            let read = BuildConfig::of_others(value.clone());
+            let (config, unknown) = read.map_err(|error| format!("JobScriptBuildConfig: {error}"))?;
+            unused.extend(unknown.iter().map(|key| format!("JobScriptBuildConfig.{key}")));
+            Some(config)
         }
     };
     Ok(InterLinkConfig {

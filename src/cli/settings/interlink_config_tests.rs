@@ -145,9 +145,8 @@ fn job_scripts_are_read_with_what_their_server_is_told() {
     assert!(config.build_config.is_some());
     let inline = wrong("InterlinkAddress: unix:///i.sock\nJobScriptTemplate: |\n  #!/bin/bash\n  echo\n");
     assert!(inline.contains("path of its file"), "{inline}");
-    let odd = wrong("InterlinkAddress: unix:///i.sock\nJobScriptBuildConfig: {apptainer_options: {fake: 1}}");
-    assert!(
-        odd.contains("JobScriptBuildConfig") && odd.contains("fake"),
-        "{odd}"
-    );
+    let odd = read("JobScriptBuildConfig: {apptainer_options: {fake: 1}}");
+    assert_eq!(odd.unused, ["JobScriptBuildConfig.apptainer_options.fake"]);
+    let odd = wrong("JobScriptBuildConfig: {apptainer_options: {fakeroot: [1]}}");
+    assert!(odd.contains("JobScriptBuildConfig"), "{odd}");
 }
