@@ -8,6 +8,8 @@ mod binary;
 #[allow(dead_code)] // shared with the tests of the HTTP edge
 #[path = "http/client.rs"]
 mod client;
+#[path = "jobscript/interlink.rs"]
+mod interlink;
 #[allow(dead_code)] // shared with the tests of the command line
 #[path = "cli/process.rs"]
 mod process;

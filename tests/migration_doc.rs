@@ -22,7 +22,7 @@ use process::{code, run, stderr, stdout};
 const DOCUMENT: &str = include_str!("../docs/MIGRATION.md");
 
 /// Described ahead of the code: each of these must still fail, so that it is taken out of here when it works.
-const AHEAD: [&str; 2] = [" --transport ", "\n  plugins:\n"];
+const AHEAD: [&str; 3] = [" --transport ", " --upstream-shared", "\n  plugins:\n"];
 
 fn is_ahead(text: &str) -> bool {
     AHEAD.iter().any(|word| text.contains(word))

@@ -170,6 +170,7 @@ impl HubSettings {
                 "hub.state_key_file: is of no use without a state_dir; give --state-dir too".to_owned(),
             ));
         }
+        self.interlink.check(self.token_file.value.is_some())?;
         let listeners = [&self.listen, &self.link_listen, &self.admin_listen];
         let open = listeners
             .iter()
@@ -182,7 +183,6 @@ impl HubSettings {
                  kubelet fails on a line end), listen on 127.0.0.1, or, if the network itself is trusted, add --insecure"
             )));
         }
-        self.interlink.check(self.token_file.value.is_some())?;
         let hold = self.create_hold.value;
         if hold > limits::CREATE_TIMEOUT {
             return Err(Failure::Config(format!(
