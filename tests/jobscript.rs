@@ -21,7 +21,10 @@ mod site;
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use towline::jobscript::{BuildConfig, JobScriptConfig, JobScripts, Template};
+use towline::{
+    hub::{HubConfig, MemoryFile, StateDir},
+    jobscript::{BuildConfig, JobScriptConfig, JobScripts, Template},
+};
 
 use server::ScriptServer;
 use site::{Site, create, sample};
@@ -292,6 +295,36 @@ async fn a_template_that_lacks_something_refuses_the_create_with_its_line() {
     // A create that failed so may be made again.
     let (code, _) = site.create(&create(1, "")).await;
     assert_eq!(code, 422);
+}
+
+#[tokio::test]
+async fn a_script_is_kept_with_its_create_over_a_restart_of_the_hub() {
+    let (file, server) = (MemoryFile::default(), ScriptServer::start().await);
+    let hub = HubConfig {
+        create_hold: Duration::from_millis(50),
+        state_dir: StateDir::Memory(file.clone()),
+        ..HubConfig::default()
+    };
+    let scripts = JobScriptConfig {
+        allowed_origins: vec![server.origin().parse().unwrap()],
+        ..JobScriptConfig::default()
+    };
+    let mut site = Site::with(hub.clone(), scripts.clone()).await;
+    site.leave().await;
+    // The plugin stays away: the create is promised.
+    let body = create(1, &server.url("/script"));
+    let (code, text) = site.create(&body).await;
+    assert_eq!(code, 200, "{text}");
+    assert!(text.contains("\"PodJID\":\"\""), "{text}");
+    site.nothing_came();
+    server.gone();
+    drop(site);
+    file.crash(1);
+    let site = Site::with(hub, scripts).await;
+    assert_eq!(
+        site.payload().await["jobScript"],
+        "#!/bin/sh\necho from the server\n"
+    );
 }
 
 #[test]

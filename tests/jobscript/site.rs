@@ -1,12 +1,13 @@
 //! A hub with job scripts, and a plugin that notes what it gets.
 
-use std::{
-    future::pending,
-    sync::{Arc, Mutex},
-};
+use std::{future::pending, sync::Arc};
 
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::{Mutex, mpsc},
+    task::JoinHandle,
+    time::timeout,
+};
 use towline::{
     connection::LogSink,
     http::{HttpConfig, Surface},
@@ -65,8 +66,8 @@ impl Handler for Notes {
         Ok(Deleted { existed: true })
     }
 
-    async fn status(&self, _which: Which) -> Result<Vec<PodState>, Status> {
-        Ok(Vec::new())
+    async fn status(&self, which: Which) -> Result<Vec<PodState>, Status> {
+        Ok(which.of(std::iter::empty()))
     }
 
     async fn node(&self) -> NodeStatus {
@@ -85,7 +86,7 @@ pub(crate) struct Site {
     hub: Served,
     payloads: Mutex<mpsc::Receiver<Value>>,
     stop: CancellationToken,
-    _plugin: JoinHandle<()>,
+    plugin: JoinHandle<()>,
 }
 
 impl Drop for Site {
@@ -96,11 +97,15 @@ impl Drop for Site {
 
 impl Site {
     pub(crate) async fn start(scripts: JobScriptConfig) -> Self {
+        Self::with(HubConfig::default(), scripts).await
+    }
+
+    pub(crate) async fn with(hub: HubConfig, scripts: JobScriptConfig) -> Self {
         let config = HttpConfig {
             job_scripts: Arc::new(JobScripts::new(scripts)),
             ..HttpConfig::default()
         };
-        let hub = Served::with(HubConfig::default(), config, Surface::ALL).await;
+        let hub = Served::with(hub, config, Surface::ALL).await;
         let (notes, payloads) = Notes::new();
         let stop = CancellationToken::new();
         let link = PluginConfig::new(format!("ws://{}/ws", hub.addr), "site-a");
@@ -113,7 +118,7 @@ impl Site {
             hub,
             payloads: Mutex::new(payloads),
             stop,
-            _plugin: plugin,
+            plugin,
         }
     }
 
@@ -131,15 +136,23 @@ impl Site {
         self.hub.ask("DELETE", "/delete", &[], pod).await.status
     }
 
-    /// What the plugin got next. A create that was answered with 200 has come.
+    /// The plugin goes away.
+    pub(crate) async fn leave(&mut self) {
+        self.stop.cancel();
+        (&mut self.plugin).await.unwrap();
+    }
+
+    /// What the plugin gets next.
     pub(crate) async fn payload(&self) -> Value {
-        self.payloads.lock().unwrap().try_recv().expect("a payload came")
+        let mut payloads = self.payloads.lock().await;
+        let payload = timeout(PATIENCE, payloads.recv()).await;
+        payload.expect("a payload comes").unwrap()
     }
 
     /// Nothing more came to the plugin.
     pub(crate) fn nothing_came(&self) {
         assert!(
-            self.payloads.lock().unwrap().try_recv().is_err(),
+            self.payloads.try_lock().unwrap().try_recv().is_err(),
             "a pod came to the plugin"
         );
     }
