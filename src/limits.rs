@@ -237,6 +237,14 @@ pub const HTTP_TAKEN_IN: usize = 16 << 10;
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
 /// Time between two probes of TCP keepalive.
 pub const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+// The HTTP way of the hub.
+
+/// How long a plugin must have had no link before the hub calls it over HTTP: one that lost its link dials again after a
+/// second, and each change of way costs a read of all its pods. Its creates and logs wait meanwhile.
+pub const WAY_SETTLE: Duration = Duration::from_secs(3);
+/// Messages under way between the hub and a bridge in its process, in each direction. The writer waits.
+pub const WAY_MESSAGES: usize = 8;
+
 // The REST bridge.
 
 /// Connecting to the upstream plugin, TLS included. The call pays: UNAVAILABLE, nothing was begun.

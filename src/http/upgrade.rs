@@ -17,7 +17,7 @@ use tracing::Instrument;
 use super::{Edge, answer::Refusal, guard::bare, io::Timed, serve::Remote};
 use crate::{
     code::{Code, reason},
-    hub::Identity,
+    hub::{Identity, Way},
     limits,
     transport::{Io, WebSocket, accept_key},
     wire::{Status, Subprotocol},
@@ -111,7 +111,11 @@ fn prepare(edge: &Edge, request: &mut Request) -> Result<Prepared, Refused> {
         accept,
         subprotocol,
         upgrade,
-        identity: Identity { plugin: None, remote },
+        identity: Identity {
+            plugin: None,
+            remote,
+            way: Way::Link,
+        },
         permit,
     })
 }

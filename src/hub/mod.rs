@@ -16,6 +16,7 @@
 //! | `logs` | how a log is read over lost links, streamed or pulled |
 //! | `link`, `peer`, `sync` | the life of one link, what it sends by itself, how the table stays true |
 //! | `rest` | interLink's six calls, as the HTTP edge makes them |
+//! | `way` | link or HTTP: which one a plugin is reached by, and who looks on |
 //! | `view`, `watch`, `metrics`, `readiness` | what people and programs see |
 //!
 //! Locks are short and never held over an await; none is taken while another is held, but for that of the store's queue,
@@ -44,6 +45,7 @@ mod store;
 mod sync;
 mod view;
 mod watch;
+mod way;
 
 use std::{
     collections::HashSet,
@@ -75,6 +77,7 @@ pub use placement::{ANNOTATION, NODE_LABEL};
 pub use store::{MemoryFile, StateDir, StoreError};
 pub use view::{Check, PluginView, PodView};
 pub use watch::WatchEvent;
+pub use way::{Onlooker, SHARED_LABEL, Way};
 
 /// The hub. Shared as `Arc<Hub>`.
 #[derive(Debug)]
@@ -85,6 +88,7 @@ pub struct Hub {
     calls: CallTable,
     metrics: Metrics,
     changes: tokio::sync::broadcast::Sender<WatchEvent>,
+    onlookers: Mutex<way::Onlookers>,
     /// One for each log stream that may be open in the whole hub.
     log_slots: Arc<Semaphore>,
     /// Cancelled when this hub begins to go away.
@@ -113,6 +117,7 @@ impl Hub {
             calls: CallTable::default(),
             metrics,
             changes: watch::channel(),
+            onlookers: Mutex::default(),
             log_slots,
             draining: CancellationToken::new(),
             store,

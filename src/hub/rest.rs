@@ -126,6 +126,7 @@ impl Hub {
             };
             pods.iter().filter_map(one).collect()
         });
+        self.tell_asked(pods);
         // What is told must not be taken back by a restart: it is on the disk first. A disk that fails or is slow does
         // not keep the state from who asks.
         let told_too_early = || pods.iter().any(|pod| self.store.holds_pod(pod.uid()));

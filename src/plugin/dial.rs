@@ -20,6 +20,11 @@ pub trait Dialer: Send + Sync + 'static {
 
     /// Dials once.
     fn dial(&self) -> impl Future<Output = Result<Self::Transport, DialFailure>> + Send;
+
+    /// Waits until a dial makes sense, however long that takes. At once, unless the dialer knows better.
+    fn ready(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Why no transport came.

@@ -15,6 +15,8 @@ pub(super) struct Lost {
     pub(super) why: String,
     pub(super) reconnect: Reconnect,
     pub(super) retry_after: Duration,
+    /// The hub was done with it: nothing is wrong.
+    pub(super) orderly: bool,
 }
 
 impl Lost {
@@ -25,6 +27,7 @@ impl Lost {
             why: why.into(),
             reconnect: Reconnect::Backoff,
             retry_after: Duration::ZERO,
+            orderly: false,
         }
     }
 }
@@ -38,6 +41,7 @@ impl Lost {
             why: describe(ended),
             reconnect: ended.code.reconnect(),
             retry_after: ended.retry_after,
+            orderly: ended.code == CloseCode::NORMAL && ended.by_peer,
         }
     }
 }
@@ -61,6 +65,7 @@ impl From<HandshakeError> for Lost {
             } => Self {
                 reconnect: code.reconnect(),
                 retry_after,
+                orderly: code == CloseCode::NORMAL,
                 ..lost
             },
             _ => lost,

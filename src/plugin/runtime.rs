@@ -169,7 +169,9 @@ impl<H: Handler> Plugin<H> {
             let delay = backoff.delay(lost.lived, lost.reconnect, lost.retry_after);
             let (hub, why) = (&self.config.hub, printable(&lost.why));
             let next_try_in = format!("{:.1}s", delay.as_secs_f64());
-            if lost.lived.is_zero() {
+            if lost.orderly {
+                tracing::info!(%hub, %why, %next_try_in, "the link to the hub is over");
+            } else if lost.lived.is_zero() {
                 tracing::warn!(%hub, %why, %next_try_in, "cannot connect to the hub");
             } else {
                 tracing::warn!(%hub, %why, %next_try_in, "lost the link to the hub");
@@ -198,10 +200,14 @@ impl<H: Handler> Plugin<H> {
 
     /// One link from its dial to its end; nothing when the plugin is to stop.
     async fn link<D: Dialer>(&self, dialer: &D, shutdown: &CancellationToken) -> Option<Lost> {
+        self.enter(LinkState::Dialing);
         let registered = tokio::select! {
             biased;
             () = shutdown.cancelled() => return None,
-            registered = self.register(dialer) => registered,
+            registered = async {
+                dialer.ready().await;
+                self.register(dialer).await
+            } => registered,
         };
         let (registered, since) = match registered {
             Ok(registered) => (registered, Instant::now()),
@@ -239,7 +245,6 @@ impl<H: Handler> Plugin<H> {
 
     /// Dials, asks the node at the same time, and registers.
     async fn register<D: Dialer>(&self, dialer: &D) -> Result<connection::Registered<D::Transport>, Lost> {
-        self.enter(LinkState::Dialing);
         self.feed.ask_node();
         let dial = tokio::time::timeout(self.config.dial_timeout, dialer.dial());
         let (dialled, node) = tokio::join!(dial, self.node());

@@ -252,6 +252,7 @@ pub(crate) async fn connect_with(
     let identity = Identity {
         plugin: None,
         remote: "test".into(),
+        way: towline::hub::Way::Link,
     };
     let served = tokio::spawn(hub.clone().serve_link_as(theirs, identity, crate::FORM));
     let registered = register_as(ours, with, config, crate::FORM).await?;

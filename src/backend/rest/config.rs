@@ -39,6 +39,8 @@ pub struct RestConfig {
     pub legacy_list: bool,
     /// The plugin's own `Follow` is good: followed logs are passed through instead of read again and again.
     pub follow: bool,
+    /// Others create pods at this plugin too: what is not known here is looked for there before it is said to be absent.
+    pub shared: bool,
     /// How long the plugin may take to answer a create; then its outcome is not known.
     pub create_timeout: Duration,
     /// How long the plugin may take to answer anything else, of a log to begin.
@@ -63,6 +65,7 @@ impl RestConfig {
             ping: Ping::Auto,
             legacy_list: false,
             follow: false,
+            shared: false,
             create_timeout: limits::UPSTREAM_CREATE,
             answer_timeout: limits::UPSTREAM_ANSWER_TIMEOUT,
             tls: TlsConfig::default(),

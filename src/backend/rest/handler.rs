@@ -25,6 +25,9 @@ impl Handler for RestBackend {
 
     /// As the last status call said it: none is made for a hub's question.
     async fn status(&self, which: Which) -> Result<Vec<PodState>, Status> {
+        if let Which::Pods(asked) = &which {
+            self.shared.adopt_named(asked);
+        }
         let pods = self.shared.pods();
         Ok(match which {
             Which::All => pods.states(),
@@ -33,6 +36,7 @@ impl Handler for RestBackend {
     }
 
     async fn logs(&self, request: LogRequest, sink: LogSink) -> Result<LogsEnd, Status> {
+        self.shared.adopt_named(std::slice::from_ref(&request.pod));
         log::stream(&self.shared, request, sink).await
     }
 

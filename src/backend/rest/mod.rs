@@ -4,6 +4,7 @@
 //! nothing of hubs or links. Each quirk is absorbed here and nowhere else. Learn [`RestBackend`] (the handler), `Pods`
 //! (what is known of the pods), [`crate::upstream`] (one HTTP call) and `log::stream` (a log that can be gone on with).
 
+mod adopt;
 mod answer;
 mod config;
 mod create;
@@ -56,6 +57,8 @@ struct Shared {
     logs: Logs,
     /// Status calls and pings so far.
     polls: watch::Sender<u64>,
+    /// The plugin is asked.
+    awake: watch::Sender<bool>,
     events: OnceLock<Events>,
 }
 
@@ -92,10 +95,11 @@ impl RestBackend {
         let shared = Arc::new(Shared {
             upstream: Upstream::new(endpoint, config.tls.clone()),
             records,
-            pods: Mutex::new(Pods::new(found)),
+            pods: Mutex::new(Pods::new(found, config.shared.then_some(config.create_timeout))),
             node: Node::new(&config),
             logs: Logs::new(),
             polls: watch::Sender::new(0),
+            awake: watch::Sender::new(true),
             events: OnceLock::new(),
             config,
         });

@@ -3,7 +3,10 @@
 //! Knows states; knows no HTTP and no file. Learn [`Pods`]: [`Pods::ask`] and [`Pods::heard`] are the two halves of a
 //! status call.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
@@ -11,7 +14,8 @@ use tokio::time::Instant;
 use super::{entry::Entry, record::Record, roster::Roster};
 use crate::{
     interlink::PodStatus,
-    wire::{PodEventType, PodRef, PodState},
+    limits,
+    wire::{PodEventType, PodRef, PodState, Presence},
 };
 
 /// All pods by uid.
@@ -23,6 +27,11 @@ pub(super) struct Pods {
     gone: Vec<PodRef>,
     /// The upstream cannot be asked.
     down: bool,
+    /// The uids that were deleted: they are not adopted again. The oldest is let go.
+    buried: HashSet<String>,
+    burials: VecDeque<String>,
+    /// Others create pods too: how long one of their creates may be under way.
+    others: Option<Duration>,
 }
 
 /// What a status call asks about.
@@ -51,12 +60,16 @@ const SURE: u32 = 2;
 pub(super) type Told = Vec<(PodEventType, PodState)>;
 
 impl Pods {
-    pub(super) fn new(found: Vec<Record>) -> Self {
+    /// `others`: others create pods too, and how long such a create may take.
+    pub(super) fn new(found: Vec<Record>, others: Option<Duration>) -> Self {
         let mut pods = Self {
             entries: HashMap::new(),
             roster: Roster::default(),
             gone: Vec::new(),
             down: false,
+            buried: HashSet::new(),
+            burials: VecDeque::new(),
+            others,
         };
         for record in found {
             pods.put(record);
@@ -80,6 +93,9 @@ impl Pods {
     pub(super) fn put(&mut self, record: Record) {
         let uid = record.pod.uid().to_owned();
         if let Some(entry) = self.entries.get_mut(&uid) {
+            if entry.is_minimal() {
+                entry.manifest = record.pod.json().to_string().into();
+            }
             entry.record = record;
             return;
         }
@@ -89,10 +105,44 @@ impl Pods {
     /// Forgets a pod. One that was deleted is told to be gone.
     pub(super) fn remove(&mut self, uid: &str, deleted: bool) {
         self.roster.forget(uid);
+        if deleted {
+            self.bury(uid);
+        }
         if let Some(entry) = self.entries.remove(uid)
             && deleted
         {
             self.gone.push(entry.pod);
+        }
+    }
+
+    /// This uid is not adopted from now on.
+    pub(super) fn bury(&mut self, uid: &str) {
+        if self.others.is_some() && self.buried.insert(uid.to_owned()) {
+            self.burials.push_back(uid.to_owned());
+            if self.burials.len() > limits::UPSTREAM_PODS
+                && let Some(oldest) = self.burials.pop_front()
+            {
+                self.buried.remove(&oldest);
+            }
+        }
+    }
+
+    /// Whether this uid was deleted.
+    pub(super) fn is_buried(&self, uid: &str) -> bool {
+        self.buried.contains(uid)
+    }
+
+    /// Forgets what was heard of pods that have not ended: it is old.
+    pub(super) fn hear_afresh(&mut self) {
+        self.down = false;
+        for entry in self.entries.values_mut() {
+            entry.not_found = None;
+            entry.unheard = 0;
+            if !entry.is_over() {
+                entry.state = None;
+                entry.absent = false;
+            }
+            entry.since = Instant::now();
         }
     }
 
@@ -189,6 +239,12 @@ impl Pods {
     /// The state of a pod, as far as it is known.
     pub(super) fn state(&self, pod: &PodRef) -> PodState {
         match self.entries.get(&pod.uid) {
+            // Too many are known for it to be adopted: nobody can tell.
+            None if self.others.is_some() && !self.is_buried(&pod.uid) => PodState {
+                pod: Some(pod.clone()),
+                presence: Presence::Unreachable.into(),
+                ..PodState::default()
+            },
             None => PodState::absent(pod.clone()),
             Some(entry) => self.state_of(entry),
         }
@@ -202,6 +258,9 @@ impl Pods {
     fn state_of(&self, entry: &Entry) -> PodState {
         match &entry.state {
             _ if entry.absent => PodState::absent(entry.pod.clone()),
+            None if !entry.is_sure() && self.fate(&entry.pod.uid) == Fate::Absent => {
+                PodState::absent(entry.pod.clone())
+            }
             Some(state) if !self.down || entry.is_over() => state.clone(),
             // Nothing is known of its containers: that is no news to a hub.
             None if entry.record.created && !self.down => {
@@ -224,6 +283,8 @@ impl Pods {
     /// What became of a pod whose create was begun.
     pub(super) fn fate(&self, uid: &str) -> Fate {
         match self.entries.get(uid) {
+            // Another one's create may be under way: the plugin need not have the pod yet.
+            Some(entry) if entry.state.is_none() && self.may_be_coming(entry) => Fate::Open,
             Some(entry) if entry.not_found.is_some() => Fate::Absent,
             Some(entry) => match &entry.state {
                 Some(state) => Fate::Present(state.job_id.clone()),
@@ -233,6 +294,11 @@ impl Pods {
             },
             None => Fate::Absent,
         }
+    }
+
+    fn may_be_coming(&self, entry: &Entry) -> bool {
+        let asked = self.others.is_some_and(|most| entry.since.elapsed() >= most);
+        entry.record.adopted && !entry.record.created && !asked
     }
 
     pub(super) fn is_down(&self) -> bool {

@@ -16,7 +16,7 @@ fn record(uid: &str, restart: &str) -> Record {
 }
 
 fn pods(records: Vec<Record>) -> Pods {
-    Pods::new(records)
+    Pods::new(records, None)
 }
 
 fn told(uid: &str, state: Value) -> Vec<PodStatus> {

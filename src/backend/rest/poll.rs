@@ -24,6 +24,12 @@ use crate::{
 /// least.
 pub(super) async fn run(shared: Weak<Shared>, interval: Duration) {
     loop {
+        let Some(mut awake) = shared.upgrade().map(|shared| shared.awake.subscribe()) else {
+            return;
+        };
+        if awake.wait_for(|awake| *awake).await.is_err() {
+            return;
+        }
         let next = Instant::now() + interval;
         let Some(shared) = shared.upgrade() else { return };
         // What one answer does must not end all further calls.

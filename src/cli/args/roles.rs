@@ -49,6 +49,10 @@ pub struct HubArgs {
     /// Allow to listen off loopback without a token [env: TOWLINE_INSECURE]
     #[arg(long)]
     pub insecure: bool,
+    /// A plugin that this hub calls over REST while it has no link: http://HOST:PORT, https://HOST or unix:///PATH; may be
+    /// repeated [env: TOWLINE_PLUGIN_URLS, separated by commas]
+    #[arg(long = "plugin-url", value_name = "NAME=URL")]
+    pub plugin_urls: Vec<String>,
     /// File with settings (YAML) [env: TOWLINE_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -89,6 +93,10 @@ pub struct PluginArgs {
     /// [env: TOWLINE_LEGACY_LIST]
     #[arg(long)]
     pub legacy_list: bool,
+    /// With --backend rest: others create pods at the plugin too, such as a hub that calls it over HTTP; a pod that is not
+    /// known here is looked for there [env: TOWLINE_UPSTREAM_SHARED]
+    #[arg(long)]
+    pub upstream_shared: bool,
     /// Where pods and their logs are kept [default: $XDG_STATE_HOME/towline/NAME] [env: TOWLINE_STATE_DIR]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::ways::Ways;
 use crate::{
     cli::{
         args::HubArgs,
@@ -48,6 +49,7 @@ pub(super) struct RunningHub {
     /// Where it listens, and what it serves there.
     pub(super) listeners: Vec<(String, Surface)>,
     servers: JoinSet<()>,
+    ways: Ways,
     closing: CancellationToken,
 }
 
@@ -63,6 +65,7 @@ impl RunningHub {
             .map_err(|error| Failure::Config(format!("hub.token_file: {error}")))?;
         let tls = settings.tls()?;
         let hub = Hub::new(settings.hub_config()).map_err(Failure::Config)?;
+        let ways = Ways::start(&hub, settings).await?;
         let config = HttpConfig {
             token,
             ..HttpConfig::default()
@@ -71,6 +74,7 @@ impl RunningHub {
             hub,
             listeners: Vec::new(),
             servers: JoinSet::new(),
+            ways,
             closing: CancellationToken::new(),
         };
         for (addresses, surface) in surfaces(settings) {
@@ -108,7 +112,7 @@ impl RunningHub {
     pub(super) async fn stop(mut self, grace: Duration) {
         self.closing.cancel();
         let servers = async { while self.servers.join_next().await.is_some() {} };
-        let all = async { tokio::join!(self.hub.drain(grace), servers) };
+        let all = async { tokio::join!(self.hub.drain(grace), servers, self.ways.end()) };
         if tokio::time::timeout(grace + REST, all).await.is_err() {
             tracing::warn!("the drain took too long, ending anyway");
         }

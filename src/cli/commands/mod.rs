@@ -12,6 +12,7 @@ mod logs;
 mod plugin;
 mod status;
 mod version;
+mod ways;
 
 use std::future::Future;
 

@@ -12,6 +12,7 @@ use crate::{
         settings::{PluginSettings, Source, Sources, environment, read_token},
         stop,
     },
+    hub::SHARED_LABEL,
     limits,
     plugin::{Handler, Plugin, PluginConfig},
     transport::TlsConfig,
@@ -63,6 +64,7 @@ fn bridge(settings: &PluginSettings) -> RestConfig {
     config.ping = rest.ping.value;
     config.follow = rest.follow.value;
     config.legacy_list = rest.legacy_list.value;
+    config.shared = rest.shared.value;
     config.cpu = settings.cpu_millis.value.map(quantity::cpu).unwrap_or_default();
     config.memory = settings.memory.value.map(quantity::bytes).unwrap_or_default();
     if settings.pods.source != Source::Default {
@@ -81,6 +83,10 @@ async fn link<H: Handler>(
     let mut config = PluginConfig::new(settings.hub.value, settings.name.value);
     config.kind = settings.rest.kind.value;
     config.labels = settings.labels.value;
+    if settings.rest.shared.value {
+        // The hub believes its "no such pod" also of pods that went another way.
+        config.labels.insert(SHARED_LABEL.to_owned(), "true".to_owned());
+    }
     config.token_file = settings.token_file.value;
     config.compression = settings.compression.value;
     config.tls = TlsConfig {

@@ -38,6 +38,26 @@ pub(crate) struct HubSection {
     pub(crate) anti_entropy: Option<Span>,
     pub(crate) delete_when_offline: Option<WhenOffline>,
     pub(crate) compression: Option<Switch>,
+    pub(crate) plugins: Option<BTreeMap<String, WaySection>>,
+}
+
+/// One plugin of `hub.plugins`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct WaySection {
+    pub(crate) url: Option<String>,
+    pub(crate) transport: Option<String>,
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<String>,
+    pub(crate) status_interval: Option<Span>,
+    pub(crate) upstream_ping: Option<String>,
+    pub(crate) upstream_follow: Option<bool>,
+    pub(crate) legacy_list: Option<bool>,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) labels: Option<BTreeMap<String, String>>,
+    pub(crate) cpu: Option<Quantity>,
+    pub(crate) memory: Option<Quantity>,
+    pub(crate) pods: Option<Quantity>,
 }
 
 /// Settings of `towline plugin`.
@@ -62,6 +82,7 @@ pub(crate) struct PluginSection {
     pub(crate) upstream_ping: Option<String>,
     pub(crate) upstream_follow: Option<bool>,
     pub(crate) legacy_list: Option<bool>,
+    pub(crate) upstream_shared: Option<bool>,
 }
 
 /// A quantity as text: YAML takes 4 and 3500m for different things.

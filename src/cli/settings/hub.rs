@@ -3,8 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Listen, Row, Setting, Sources, file::Span, file::Switch, file::WhenOffline, parse_bool, parse_path,
-    shown_path,
+    Listen, Row, Setting, Sources, Transport, WaySettings, file::Span, file::Switch, file::WhenOffline,
+    parse_bool, parse_path, shown_path,
 };
 use crate::{
     cli::{args::HubArgs, exit::Failure},
@@ -42,6 +42,8 @@ pub(crate) struct HubSettings {
     anti_entropy: Setting<Duration>,
     delete_when_offline: Setting<WhenOffline>,
     compression: Setting<Switch>,
+    /// The plugins that have settings of their own.
+    pub(crate) plugins: Vec<WaySettings>,
 }
 
 impl HubSettings {
@@ -136,6 +138,7 @@ impl HubSettings {
             anti_entropy: span(file.anti_entropy, limits::ANTI_ENTROPY),
             delete_when_offline: sources.file_only(file.delete_when_offline, WhenOffline::Durable),
             compression: sources.file_only(file.compression, Switch::On),
+            plugins: WaySettings::resolve(&args.plugin_urls, sources)?,
         };
         settings.validate()?;
         Ok(settings)
@@ -222,6 +225,10 @@ impl HubSettings {
             },
             anti_entropy: self.anti_entropy.value,
             compression: self.compression.value == Switch::On,
+            http_only: (self.plugins.iter())
+                .filter(|plugin| plugin.transport.value == Transport::Http)
+                .map(|plugin| plugin.name.clone())
+                .collect(),
             state_dir: match self.state_dir.value.clone() {
                 None => StateDir::None,
                 Some(dir) => StateDir::Path {
@@ -262,7 +269,7 @@ impl HubSettings {
             WhenOffline::Durable => "durable",
             WhenOffline::Refuse => "refuse",
         };
-        vec![
+        let mut rows = vec![
             addresses("hub.listen", &self.listen),
             addresses("hub.link_listen", &self.link_listen),
             addresses("hub.admin_listen", &self.admin_listen),
@@ -302,7 +309,9 @@ impl HubSettings {
                 },
                 source: self.compression.source.clone(),
             },
-        ]
+        ];
+        rows.extend(self.plugins.iter().flat_map(WaySettings::rows));
+        rows
     }
 }
 

@@ -7,12 +7,14 @@ mod client;
 mod file;
 mod hub;
 mod plugin;
+mod ways;
 
 pub(crate) use address::Listen;
 pub(crate) use client::ClientSettings;
 pub(crate) use file::FileSettings;
 pub(crate) use hub::HubSettings;
 pub(crate) use plugin::PluginSettings;
+pub(crate) use ways::{Transport, WaySettings};
 
 use std::{
     fmt,

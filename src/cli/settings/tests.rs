@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod upstream;
+mod ways;
 
 use super::*;
 use crate::cli::args::{ClientArgs, HubArgs, PluginArgs};

@@ -27,6 +27,8 @@ pub(crate) struct UpstreamSettings {
     pub(crate) follow: Setting<bool>,
     /// A create is a list of one.
     pub(crate) legacy_list: Setting<bool>,
+    /// Others create pods at this plugin too.
+    pub(crate) shared: Setting<bool>,
 }
 
 impl UpstreamSettings {
@@ -98,6 +100,12 @@ impl UpstreamSettings {
                 "TOWLINE_LEGACY_LIST",
                 file.legacy_list,
             )?,
+            shared: switch(
+                "--upstream-shared",
+                args.upstream_shared,
+                "TOWLINE_UPSTREAM_SHARED",
+                file.upstream_shared,
+            )?,
         })
     }
 
@@ -133,6 +141,11 @@ impl UpstreamSettings {
                 "plugin.legacy_list",
                 &self.legacy_list,
                 self.legacy_list.value.to_string(),
+            ),
+            row(
+                "plugin.upstream_shared",
+                &self.shared,
+                self.shared.value.to_string(),
             ),
         ]
     }
