@@ -123,6 +123,7 @@ impl Hub {
                     ),
                     None => complete(pod, state?),
                 }
+                .map(|told| with_job(told, &entry.job_id))
             };
             pods.iter().filter_map(one).collect()
         });
@@ -203,6 +204,18 @@ impl Hub {
     /// Drops the cached state of a pod, never where it runs. Its plugin is asked for it at once, or when it is back.
     pub fn update_cache(&self, uid: &str) {
         self.state_dropped(uid);
+    }
+}
+
+/// A plugin that names the job in its answer to the create alone has named it.
+fn with_job(told: PodStatus, job_id: &str) -> PodStatus {
+    if told.jid.is_empty() {
+        PodStatus {
+            jid: job_id.to_owned(),
+            ..told
+        }
+    } else {
+        told
     }
 }
 

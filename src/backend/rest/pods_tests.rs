@@ -144,3 +144,78 @@ async fn a_pod_of_which_the_plugin_says_404_was_never_begun_and_is_not_lost_for_
     pods.put(record("a", "Never").taken("1"));
     assert_eq!(presence(&pods, "a"), Presence::Present);
 }
+
+/// A quarter of the time that another one's create may take.
+const WHILE: Duration = Duration::from_secs(25);
+
+fn shared(records: Vec<Record>) -> Pods {
+    Pods::new(records, Some(4 * WHILE))
+}
+
+fn manifest(uid: &str, containers: Value) -> Pod {
+    let metadata = json!({"uid": uid, "namespace": "n", "name": format!("pod-{uid}")});
+    Pod::from_value(json!({"metadata": metadata, "spec": {"containers": containers}})).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_others_may_be_creating_is_absent_only_when_they_cannot_any_more() {
+    let mut pods = shared(vec![]);
+    assert!(pods.adopt(&manifest("a", json!([])), false).is_some());
+    for _ in 0..4 {
+        assert_eq!(presence(&pods, "a"), Presence::Unreachable);
+        assert_eq!(pods.fate("a"), Fate::Open);
+        hear(&mut pods, vec![]);
+        tokio::time::advance(WHILE).await;
+    }
+    assert_eq!((presence(&pods, "a"), pods.fate("a")), (Presence::Absent, Fate::Absent));
+    hear(&mut pods, told("a", json!({"running": {}})));
+    assert_eq!(presence(&pods, "a"), Presence::Present);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_others_created_is_never_absent_for_being_left_out() {
+    let mut pods = shared(vec![]);
+    pods.adopt(&manifest("a", json!([{"name": "main"}])), true);
+    for _ in 0..10 {
+        hear(&mut pods, vec![]);
+        tokio::time::advance(WHILE).await;
+    }
+    assert_eq!(presence(&pods, "a"), Presence::Present);
+}
+
+#[tokio::test]
+async fn a_manifest_gets_better_and_a_deleted_pod_is_not_adopted_again() {
+    let mut pods = shared(vec![]);
+    pods.adopt(&manifest("a", json!([])), false);
+    let whole = manifest("a", json!([{"name": "main"}]));
+    let record = pods.adopt(&whole, false).unwrap();
+    assert_eq!((record.pod.spec().containers.len(), record.created), (1, false));
+    assert!(pods.adopt(&whole, false).is_none(), "nothing new");
+    let asked: Value = serde_json::from_slice(&pods.ask().unwrap().body).unwrap();
+    assert_eq!(asked[0], *whole.json());
+    assert!(pods.adopt(&whole, true).unwrap().created);
+    assert!(pods.adopt(&manifest("a", json!([])), true).is_none());
+    pods.remove("a", true);
+    assert!(pods.adopt(&whole, true).is_none());
+    assert_eq!(presence(&pods, "a"), Presence::Absent);
+    assert_eq!(presence(&pods, "unknown"), Presence::Unreachable);
+}
+
+#[tokio::test]
+async fn what_was_heard_before_a_rest_is_old_but_for_what_had_ended() {
+    let mut pods = shared(["a", "b"].map(|uid| record(uid, "Never").taken(uid)).into());
+    hear(&mut pods, told("a", json!({"running": {}})));
+    hear(&mut pods, told("b", json!({"terminated": {"exitCode": 0}})));
+    pods.hear_afresh();
+    let containers = |uid| pods.state(&PodRef::new(uid, "n", "p")).containers.len();
+    assert_eq!((containers("a"), containers("b")), (0, 1));
+    assert_eq!(presence(&pods, "a"), Presence::Present);
+}
+
+#[tokio::test]
+async fn own_records_that_were_cut_off_are_judged_as_before() {
+    let mut pods = shared(vec![record("a", "Never")]);
+    hear(&mut pods, vec![]);
+    hear(&mut pods, vec![]);
+    assert_eq!(pods.fate("a"), Fate::Absent);
+}
