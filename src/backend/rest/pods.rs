@@ -296,6 +296,22 @@ impl Pods {
         }
     }
 
+    /// Pods that somebody asked about, and that the upstream does not have: nobody else will forget them. They stay a while,
+    /// for whoever asks twice.
+    pub(super) fn strangers(&self) -> Vec<String> {
+        let Some(others) = self.others else {
+            return Vec::new();
+        };
+        let is_stranger = |uid: &str, entry: &Entry| {
+            !entry.is_sure()
+                && !entry.sending
+                && entry.since.elapsed() >= 2 * others
+                && self.fate(uid) == Fate::Absent
+        };
+        let strangers = self.entries.iter().filter(|(uid, entry)| is_stranger(uid, entry));
+        strangers.map(|(uid, _)| uid.clone()).collect()
+    }
+
     fn may_be_coming(&self, entry: &Entry) -> bool {
         let asked = self.others.is_some_and(|most| entry.since.elapsed() >= most);
         entry.record.adopted && !entry.record.created && !asked

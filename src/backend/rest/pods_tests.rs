@@ -167,9 +167,16 @@ async fn a_pod_that_others_may_be_creating_is_absent_only_when_they_cannot_any_m
         hear(&mut pods, vec![]);
         tokio::time::advance(WHILE).await;
     }
-    assert_eq!((presence(&pods, "a"), pods.fate("a")), (Presence::Absent, Fate::Absent));
+    assert_eq!(
+        (presence(&pods, "a"), pods.fate("a")),
+        (Presence::Absent, Fate::Absent)
+    );
+    assert!(pods.strangers().is_empty(), "who asks twice gets the same answer");
+    tokio::time::advance(4 * WHILE).await;
+    assert_eq!(pods.strangers(), ["a"]);
     hear(&mut pods, told("a", json!({"running": {}})));
     assert_eq!(presence(&pods, "a"), Presence::Present);
+    assert!(pods.strangers().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -43,6 +43,13 @@ pub(super) async fn run(shared: Weak<Shared>, interval: Duration) {
 
 impl Shared {
     async fn tick(self: &Arc<Self>) {
+        let strangers = self.pods().strangers();
+        for uid in strangers {
+            // One that stays is tried again.
+            if let Err(error) = self.forget(&uid, false).await {
+                tracing::warn!(uid, %error, "the record of a pod that is not there could not be removed");
+            }
+        }
         let gone = self.pods().take_gone();
         self.tell(gone);
         let batch = self.pods().ask();

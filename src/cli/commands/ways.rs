@@ -110,7 +110,8 @@ fn bridge(plugin: &WaySettings, dir: &Path) -> RestConfig {
     config.ping = plugin.ping.value;
     config.follow = plugin.follow.value;
     config.legacy_list = plugin.legacy_list.value;
-    config.shared = plugin.transport.value == Transport::Auto;
+    // Its link has pods of its own, or had some before the setting was changed.
+    config.shared = true;
     config.cpu = plugin.cpu.value.clone();
     config.memory = plugin.memory.value.clone();
     config.pods = plugin.pods.value.clone();
