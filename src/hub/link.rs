@@ -113,7 +113,7 @@ pub(crate) async fn serve<T: Transport>(
         }
     }
     if way == Way::Link && hub.has_two_ways(&name) && !super::way::is_shared(&register, way) {
-        tracing::warn!(plugin = %name, "this plugin is called over HTTP too, but does not look for pods that came to it that way: start it with --upstream-shared, or set hub.plugins.NAME.transport");
+        tracing::warn!(plugin = %name, "this plugin is called over HTTP too, and does not say that it looks for pods that came to it that way (feature x-towline-shared): those that it does not know will count as lost");
     }
     if attached.alarm {
         hub.metrics.takeover_alarms.inc();
@@ -127,7 +127,10 @@ pub(crate) async fn serve<T: Transport>(
         hub.metrics.reconnects.inc();
     }
     let outbox = register.outbox.unwrap_or_default();
-    let features = in_force(&register.features, hub.config.compression);
+    let mut features = in_force(&register.features, hub.config.compression);
+    if hub.has_two_ways(&name) && register.features.iter().any(|name| name == feature::SHARED) {
+        features.push(feature::SHARED.to_owned());
+    }
     let events = features.iter().any(|name| name == feature::EVENTS) && outbox.epoch != 0;
     let link = Arc::new(Link {
         hub: Arc::downgrade(&hub),

@@ -77,7 +77,7 @@ pub use placement::{ANNOTATION, NODE_LABEL};
 pub use store::{MemoryFile, StateDir, StoreError};
 pub use view::{Check, PluginView, PodView};
 pub use watch::WatchEvent;
-pub use way::{Onlooker, SHARED_LABEL, Way};
+pub use way::{Onlooker, Way};
 
 /// The hub. Shared as `Arc<Hub>`.
 #[derive(Debug)]

@@ -9,7 +9,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use super::{Hub, registry::lock};
-use crate::{interlink::Pod, wire::Register};
+use crate::{
+    interlink::Pod,
+    wire::{Register, feature},
+};
 
 /// How the hub reaches a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -37,17 +40,9 @@ impl fmt::Display for Way {
     }
 }
 
-/// The label of a plugin that asks its upstream about pods which came to it by another way, before it says that there is
-/// no such pod.
-pub const SHARED_LABEL: &str = "towline/shared-upstream";
-
-/// Whether this plugin looks beyond its own records.
+/// Whether this plugin looks beyond its own records, for pods that came to it by the other way.
 pub(crate) fn is_shared(register: &Register, way: Way) -> bool {
-    way == Way::Http
-        || register
-            .labels
-            .get(SHARED_LABEL)
-            .is_some_and(|value| value == "true")
+    way == Way::Http || register.features.iter().any(|name| name == feature::SHARED)
 }
 
 /// Who must know what happens to a plugin's pods over its link: the HTTP way asks and deletes with whole manifests. Called

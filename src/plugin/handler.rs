@@ -112,6 +112,16 @@ pub trait Handler: Send + Sync + 'static {
     /// What the plugin has, and whether it is ready (with a reason if not). Asked before each registration.
     fn node(&self) -> impl Future<Output = NodeStatus> + Send;
 
+    /// Features of its own to offer to the hub, `x-VENDOR-NAME`. None by default.
+    fn features(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// A link stands, with these features in force. Before its first call.
+    fn linked(&self, features: &[String]) {
+        let _ = features;
+    }
+
     /// Gets the handle to push events with, once, before the first dial. The default pushes none: the hub then polls.
     fn attach(&self, events: Events) {
         drop(events);
@@ -142,6 +152,14 @@ impl<H: Handler> Handler for Arc<H> {
 
     fn node(&self) -> impl Future<Output = NodeStatus> + Send {
         H::node(self)
+    }
+
+    fn features(&self) -> Vec<String> {
+        H::features(self)
+    }
+
+    fn linked(&self, features: &[String]) {
+        H::linked(self, features);
     }
 
     fn attach(&self, events: Events) {

@@ -218,6 +218,7 @@ impl<H: Handler> Plugin<H> {
         };
         let events = has_feature(&registered.welcome, feature::EVENTS);
         let session = registered.welcome.session.clone();
+        self.handler.linked(&registered.welcome.features);
         let serve = Serve {
             handler: Arc::clone(&self.handler),
             creates: Arc::clone(&self.creates),
@@ -366,6 +367,7 @@ impl<H: Handler> Plugin<H> {
         if self.config.offers_compression() {
             features.push(feature::ZSTD.to_owned());
         }
+        features.extend(self.handler.features());
         Register {
             role: Role::Plugin.into(),
             plugin: self.config.name.clone(),

@@ -38,4 +38,6 @@ pub mod feature {
     pub const ZSTD: &str = "zstd";
     /// HTTP pass-through.
     pub const HTTP: &str = "http";
+    /// towline's own: H reaches P by another way too, and P looks for pods that came to it so before it says ABSENT.
+    pub const SHARED: &str = "x-towline-shared";
 }

@@ -22,7 +22,8 @@ async fn start(quirks: Quirks) -> (Upstream, tempfile::TempDir, HubProcess) {
 #[tokio::test]
 async fn pods_of_the_link_go_on_over_http_and_back() {
     let (upstream, dir, hub) = start(Quirks::default()).await;
-    let link = Link::start(&hub, &upstream.address, dir.path(), true).await;
+    // Nobody has told it that it is not alone but the hub.
+    let link = Link::start(&hub, &upstream.address, dir.path(), false).await;
     hub.by("link").await;
     assert_eq!(hub.create(&uid(1)).await.0, 200);
     assert_eq!(hub.create(&uid(2)).await.0, 200);

@@ -16,7 +16,6 @@ use tokio::{
 };
 use towline::{
     backend::{RestBackend, RestConfig},
-    hub::SHARED_LABEL,
     plugin::{CancellationToken, Plugin, PluginConfig},
 };
 
@@ -215,9 +214,6 @@ impl Link {
         link.state_dir = Some(dir.join("link/link"));
         link.reconnect_min = Duration::from_millis(100);
         link.reconnect_max = Duration::from_millis(200);
-        if shared {
-            link.labels.insert(SHARED_LABEL.to_owned(), "true".to_owned());
-        }
         let backend = RestBackend::open(config).await.unwrap();
         let stop = CancellationToken::new();
         let running = Plugin::new(link, backend).run(stop.clone());

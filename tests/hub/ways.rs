@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use towline::{
     code::{CloseCode, Code, reason},
     connection::{Config, HandshakeError},
-    hub::{Hub, HubConfig, Onlooker, SHARED_LABEL, Way},
+    hub::{Hub, HubConfig, Onlooker, Way},
     interlink::Pod,
     wire::{Outbox, Register, Status},
 };
@@ -183,7 +183,7 @@ async fn no_such_pod_is_not_believed_of_a_create_that_went_the_other_way() {
         old.next().await.fail(unknown);
         let mut with = registration("one");
         if shared {
-            with.labels.insert(SHARED_LABEL.into(), "true".into());
+            with.features.push("x-towline-shared".into());
         }
         let mut link = connect_with(&hub, &site, with, Config::default()).await.unwrap();
         if sent {
@@ -196,6 +196,33 @@ async fn no_such_pod_is_not_believed_of_a_create_that_went_the_other_way() {
             // What may still come of it is deleted.
             assert!(!link.next().await.is_create());
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plugin_learns_that_it_has_two_ways() {
+    let hub = Hub::new(HubConfig {
+        http_only: vec!["q".into()],
+        ..HubConfig::default()
+    })
+    .unwrap();
+    let site = Arc::new(Site::default());
+    let mut with = registration("one");
+    with.features.push("x-towline-shared".into());
+    for two in [false, true] {
+        if two {
+            Told::on(&hub);
+        }
+        let link = connect_with(&hub, &site, with.clone(), Config::default())
+            .await
+            .unwrap();
+        assert_eq!(
+            link.welcome
+                .features
+                .iter()
+                .any(|name| name == "x-towline-shared"),
+            two
+        );
     }
 }
 

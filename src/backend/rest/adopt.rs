@@ -53,7 +53,7 @@ impl RestBackend {
 impl Shared {
     /// Takes up pods that only their names are known of, if others may have created them.
     pub(super) fn adopt_named(self: &Arc<Self>, pods: &[PodRef]) {
-        if !self.config.shared {
+        if !self.pods().is_shared() {
             return;
         }
         for pod in pods {

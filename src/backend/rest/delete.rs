@@ -21,10 +21,11 @@ impl Shared {
             let pods = self.pods();
             let entry = pods.get(uid);
             let known = entry.is_some_and(Entry::is_sure);
-            (entry.map(|entry| entry.record.pod.clone()), known)
+            // Somebody else's pod goes too, though only its name is known.
+            let named = || minimal(&delete.pod).filter(|_| pods.is_shared());
+            let recorded = entry.map(|entry| entry.record.pod.clone()).or_else(named);
+            (recorded, known)
         };
-        // Somebody else's pod goes too, though only its name is known.
-        let recorded = recorded.or_else(|| minimal(&delete.pod).filter(|_| self.config.shared));
         let Some(body) = manifest(recorded, &delete.pod_json) else {
             return Ok(Deleted { existed: false });
         };

@@ -4,7 +4,7 @@ use super::{RestBackend, log};
 use crate::{
     code::{Code, reason},
     plugin::{Create, Created, Delete, Deleted, Events, Handler, LogRequest, LogSink, Which},
-    wire::{LogsEnd, NodeStatus, PodEventType, PodState, Presence, Status},
+    wire::{LogsEnd, NodeStatus, PodEventType, PodState, Presence, Status, feature},
 };
 
 impl Handler for RestBackend {
@@ -42,6 +42,15 @@ impl Handler for RestBackend {
 
     async fn node(&self) -> NodeStatus {
         self.shared.node.status().await
+    }
+
+    fn features(&self) -> Vec<String> {
+        vec![feature::SHARED.to_owned()]
+    }
+
+    fn linked(&self, features: &[String]) {
+        let asked = features.iter().any(|name| name == feature::SHARED);
+        self.shared.pods().share(asked || self.shared.config.shared);
     }
 
     fn attach(&self, events: Events) {

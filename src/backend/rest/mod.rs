@@ -26,6 +26,7 @@ use std::{
 
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 pub use self::config::{Ping, RestConfig, StartError};
 use self::{
@@ -95,7 +96,7 @@ impl RestBackend {
         let shared = Arc::new(Shared {
             upstream: Upstream::new(endpoint, config.tls.clone()),
             records,
-            pods: Mutex::new(Pods::new(found, config.shared.then_some(config.create_timeout))),
+            pods: Mutex::new(Pods::new(found, config.shared, config.create_timeout)),
             node: Node::new(&config),
             logs: Logs::new(),
             polls: watch::Sender::new(0),
@@ -103,7 +104,7 @@ impl RestBackend {
             events: OnceLock::new(),
             config,
         });
-        let poll = tokio::spawn(poll::run(Arc::downgrade(&shared), interval));
+        let poll = tokio::spawn(poll::run(Arc::downgrade(&shared), interval).in_current_span());
         Ok(Self {
             shared,
             _poll: Arc::new(AbortOnDropHandle::new(poll)),

@@ -30,8 +30,10 @@ pub(super) struct Pods {
     /// The uids that were deleted: they are not adopted again. The oldest is let go.
     buried: HashSet<String>,
     burials: VecDeque<String>,
-    /// Others create pods too: how long one of their creates may be under way.
-    others: Option<Duration>,
+    /// Others create pods too.
+    shared: bool,
+    /// How long one of their creates may be under way.
+    others: Duration,
 }
 
 /// What a status call asks about.
@@ -60,8 +62,8 @@ const SURE: u32 = 2;
 pub(super) type Told = Vec<(PodEventType, PodState)>;
 
 impl Pods {
-    /// `others`: others create pods too, and how long such a create may take.
-    pub(super) fn new(found: Vec<Record>, others: Option<Duration>) -> Self {
+    /// `shared`: others create pods too; `others`: how long such a create may take.
+    pub(super) fn new(found: Vec<Record>, shared: bool, others: Duration) -> Self {
         let mut pods = Self {
             entries: HashMap::new(),
             roster: Roster::default(),
@@ -69,6 +71,7 @@ impl Pods {
             down: false,
             buried: HashSet::new(),
             burials: VecDeque::new(),
+            shared,
             others,
         };
         for record in found {
@@ -117,7 +120,7 @@ impl Pods {
 
     /// This uid is not adopted from now on.
     pub(super) fn bury(&mut self, uid: &str) {
-        if self.others.is_some() && self.buried.insert(uid.to_owned()) {
+        if self.buried.insert(uid.to_owned()) {
             self.burials.push_back(uid.to_owned());
             if self.burials.len() > limits::UPSTREAM_PODS
                 && let Some(oldest) = self.burials.pop_front()
@@ -125,6 +128,16 @@ impl Pods {
                 self.buried.remove(&oldest);
             }
         }
+    }
+
+    /// Whether others create pods too.
+    pub(super) fn share(&mut self, shared: bool) {
+        self.shared = shared;
+    }
+
+    /// Whether others create pods too.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared
     }
 
     /// Whether this uid was deleted.
@@ -240,7 +253,7 @@ impl Pods {
     pub(super) fn state(&self, pod: &PodRef) -> PodState {
         match self.entries.get(&pod.uid) {
             // Too many are known for it to be adopted: nobody can tell.
-            None if self.others.is_some() && !self.is_buried(&pod.uid) => PodState {
+            None if self.shared && !self.is_buried(&pod.uid) => PodState {
                 pod: Some(pod.clone()),
                 presence: Presence::Unreachable.into(),
                 ..PodState::default()
@@ -299,13 +312,10 @@ impl Pods {
     /// Pods that somebody asked about, and that the upstream does not have: nobody else will forget them. They stay a while,
     /// for whoever asks twice.
     pub(super) fn strangers(&self) -> Vec<String> {
-        let Some(others) = self.others else {
-            return Vec::new();
-        };
         let is_stranger = |uid: &str, entry: &Entry| {
             !entry.is_sure()
                 && !entry.sending
-                && entry.since.elapsed() >= 2 * others
+                && entry.since.elapsed() >= 2 * self.others
                 && self.fate(uid) == Fate::Absent
         };
         let strangers = self.entries.iter().filter(|(uid, entry)| is_stranger(uid, entry));
@@ -313,8 +323,7 @@ impl Pods {
     }
 
     fn may_be_coming(&self, entry: &Entry) -> bool {
-        let asked = self.others.is_some_and(|most| entry.since.elapsed() >= most);
-        entry.record.adopted && !entry.record.created && !asked
+        entry.record.adopted && !entry.record.created && entry.since.elapsed() < self.others
     }
 
     pub(super) fn is_down(&self) -> bool {

@@ -16,7 +16,7 @@ fn record(uid: &str, restart: &str) -> Record {
 }
 
 fn pods(records: Vec<Record>) -> Pods {
-    Pods::new(records, None)
+    Pods::new(records, false, 4 * WHILE)
 }
 
 fn told(uid: &str, state: Value) -> Vec<PodStatus> {
@@ -149,7 +149,7 @@ async fn a_pod_of_which_the_plugin_says_404_was_never_begun_and_is_not_lost_for_
 const WHILE: Duration = Duration::from_secs(25);
 
 fn shared(records: Vec<Record>) -> Pods {
-    Pods::new(records, Some(4 * WHILE))
+    Pods::new(records, true, 4 * WHILE)
 }
 
 fn manifest(uid: &str, containers: Value) -> Pod {

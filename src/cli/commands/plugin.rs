@@ -12,7 +12,6 @@ use crate::{
         settings::{PluginSettings, Source, Sources, environment, read_token},
         stop,
     },
-    hub::SHARED_LABEL,
     limits,
     plugin::{Handler, Plugin, PluginConfig},
     transport::TlsConfig,
@@ -83,10 +82,6 @@ async fn link<H: Handler>(
     let mut config = PluginConfig::new(settings.hub.value, settings.name.value);
     config.kind = settings.rest.kind.value;
     config.labels = settings.labels.value;
-    if settings.rest.shared.value {
-        // The hub believes its "no such pod" also of pods that went another way.
-        config.labels.insert(SHARED_LABEL.to_owned(), "true".to_owned());
-    }
     config.token_file = settings.token_file.value;
     config.compression = settings.compression.value;
     config.tls = TlsConfig {

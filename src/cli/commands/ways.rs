@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::{
     backend::{RestBackend, RestConfig, rest::StartError},
@@ -55,15 +56,21 @@ impl Ways {
             }
         };
         for plugin in called {
-            ways.open(hub, plugin, &dir.join(&plugin.name)).await?;
+            let span = tracing::info_span!("way", plugin = plugin.name);
+            ways.open(hub, plugin, &dir.join(&plugin.name))
+                .instrument(span)
+                .await?;
         }
         Ok(ways)
     }
 
     async fn open(&mut self, hub: &Arc<Hub>, plugin: &WaySettings, dir: &Path) -> Result<(), Failure> {
         let key = format!("hub.plugins.{}.url", plugin.name);
+        // As it is read: without a query, which may hold a secret.
+        let config = bridge(plugin, dir);
+        let shown = config.check().map(|url| url.to_string()).unwrap_or_default();
         let failed = |text: String| Failure::Config(format!("{key} (from {}): {text}", plugin.url.source));
-        let backend = RestBackend::open(bridge(plugin, dir)).await.map_err(|error| {
+        let backend = RestBackend::open(config).await.map_err(|error| {
             failed(match error {
                 StartError::Upstream(error) => error.to_string(),
                 other => other.to_string(),
@@ -74,20 +81,21 @@ impl Ways {
         let dialer = HttpWay {
             hub: hub.clone(),
             name: plugin.name.clone(),
-            url: plugin.url.value.clone(),
+            url: shown,
             bridge: prefers_link.then(|| backend.clone()),
         };
         let running = Plugin::new(link(plugin, dir), backend);
         let mut states = running.states();
         let (stop, name) = (self.stop.clone(), plugin.name.clone());
         let (refuse, refused) = tokio::sync::oneshot::channel::<ConfigError>();
-        self.tasks.spawn(async move {
-            if let Err(error) = running.run_with(dialer, stop).await {
-                if let Err(error) = refuse.send(error) {
-                    tracing::error!(plugin = %name, %error, "the HTTP way has ended");
-                }
+        let run = async move {
+            if let Err(error) = running.run_with(dialer, stop).await
+                && let Err(error) = refuse.send(error)
+            {
+                tracing::error!(plugin = %name, %error, "the HTTP way has ended");
             }
-        });
+        };
+        self.tasks.spawn(run.in_current_span());
         // It dials when everything is as it must be.
         if states.wait_for(|state| *state != LinkState::Idle).await.is_err()
             && let Ok(error) = refused.await
