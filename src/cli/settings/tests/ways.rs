@@ -17,7 +17,7 @@ fn a_plugin_with_a_url_has_both_ways_and_every_value_is_shown_with_its_source() 
     for (key, value) in [
         ("hub.plugins.s.url", "http://127.0.0.1:4000"),
         ("hub.plugins.s.transport", "auto"),
-        ("hub.plugins.s.status_interval", "10s"),
+        ("hub.plugins.s.status_interval", "10.5s"),
         ("hub.plugins.s.upstream_ping", "auto"),
         ("hub.plugins.s.cpu", "4"),
         ("hub.plugins.s.labels", "-"),
