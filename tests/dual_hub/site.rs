@@ -208,7 +208,6 @@ impl Link {
         let mut config = RestConfig::new(upstream, dir.join("link"));
         config.status_interval = Duration::from_millis(20);
         config.shared = shared;
-        config.create_timeout = Duration::from_secs(60);
         let mut link = PluginConfig::new(format!("ws://{relay}/ws"), "p1");
         link.kind = "rest".to_owned();
         link.state_dir = Some(dir.join("link/link"));

@@ -41,6 +41,8 @@ pub struct RestConfig {
     pub follow: bool,
     /// Others create pods at this plugin too: what is not known here is looked for there before it is said to be absent.
     pub shared: bool,
+    /// How long a create of others may be under way at a `shared` plugin: until then a pod that it does not mention may come.
+    pub others_create: Duration,
     /// How long the plugin may take to answer a create; then its outcome is not known.
     pub create_timeout: Duration,
     /// How long the plugin may take to answer anything else, of a log to begin.
@@ -66,6 +68,7 @@ impl RestConfig {
             legacy_list: false,
             follow: false,
             shared: false,
+            others_create: limits::UPSTREAM_CREATE,
             create_timeout: limits::UPSTREAM_CREATE,
             answer_timeout: limits::UPSTREAM_ANSWER_TIMEOUT,
             tls: TlsConfig::default(),

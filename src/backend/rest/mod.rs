@@ -96,7 +96,7 @@ impl RestBackend {
         let shared = Arc::new(Shared {
             upstream: Upstream::new(endpoint, config.tls.clone()),
             records,
-            pods: Mutex::new(Pods::new(found, config.shared, config.create_timeout)),
+            pods: Mutex::new(Pods::new(found, config.shared, config.others_create)),
             node: Node::new(&config),
             logs: Logs::new(),
             polls: watch::Sender::new(0),

@@ -315,7 +315,7 @@ impl Pods {
         let is_stranger = |uid: &str, entry: &Entry| {
             !entry.is_sure()
                 && !entry.sending
-                && entry.since.elapsed() >= 2 * self.others
+                && entry.since.elapsed() >= 2 * self.others.max(limits::UPSTREAM_NOT_FOUND)
                 && self.fate(uid) == Fate::Absent
         };
         let strangers = self.entries.iter().filter(|(uid, entry)| is_stranger(uid, entry));

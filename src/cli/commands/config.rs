@@ -52,6 +52,9 @@ fn hub(args: &HubArgs) -> Result<Vec<Row>, Failure> {
     let settings = HubSettings::resolve(args, &Sources::load(args.config.as_deref(), &environment)?)?;
     read_token(&settings.token_file)?;
     settings.tls()?;
+    for plugin in &settings.plugins {
+        plugin.tls()?;
+    }
     Ok(settings.rows())
 }
 

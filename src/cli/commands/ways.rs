@@ -4,6 +4,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::task::JoinSet;
@@ -19,7 +20,7 @@ use crate::{
     interlink::Pod,
     limits,
     plugin::{CancellationToken, ConfigError, DialFailure, Dialer, LinkState, Plugin, PluginConfig},
-    transport::{TlsConfig, memory},
+    transport::memory,
 };
 
 /// The bridges of a hub, until they are stopped.
@@ -67,7 +68,8 @@ impl Ways {
     async fn open(&mut self, hub: &Arc<Hub>, plugin: &WaySettings, dir: &Path) -> Result<(), Failure> {
         let key = format!("hub.plugins.{}.url", plugin.name);
         // As it is read: without a query, which may hold a secret.
-        let config = bridge(plugin, dir);
+        let mut config = bridge(plugin, dir);
+        config.tls = plugin.tls()?;
         let shown = config.check().map(|url| url.to_string()).unwrap_or_default();
         let failed = |text: String| Failure::Config(format!("{key} (from {}): {text}", plugin.url.source));
         let backend = RestBackend::open(config).await.map_err(|error| {
@@ -120,13 +122,13 @@ fn bridge(plugin: &WaySettings, dir: &Path) -> RestConfig {
     config.legacy_list = plugin.legacy_list.value;
     // Its link has pods of its own, or had some before the setting was changed.
     config.shared = true;
+    if plugin.transport.value == Transport::Http {
+        // But nobody else creates any now.
+        config.others_create = Duration::ZERO;
+    }
     config.cpu = plugin.cpu.value.clone();
     config.memory = plugin.memory.value.clone();
     config.pods = plugin.pods.value.clone();
-    config.tls = TlsConfig {
-        ca_file: plugin.ca_file.value.clone(),
-        ..TlsConfig::default()
-    };
     config
 }
 

@@ -16,6 +16,7 @@ use crate::{
     cli::exit::Failure,
     interlink::is_label,
     limits,
+    transport::TlsConfig,
 };
 
 /// Which ways a plugin may be reached by.
@@ -171,6 +172,22 @@ impl WaySettings {
             url,
             kind,
         })
+    }
+
+    /// Whom to trust on https.
+    ///
+    /// # Errors
+    /// Names the file that is missing or wrong.
+    pub(crate) fn tls(&self) -> Result<TlsConfig, Failure> {
+        let tls = TlsConfig {
+            ca_file: self.ca_file.value.clone(),
+            ..TlsConfig::default()
+        };
+        if self.ca_file.value.is_some() {
+            tls.client_config()
+                .map_err(|error| wrong(&self.name, "ca_file", &self.ca_file.source, &error.to_string()))?;
+        }
+        Ok(tls)
     }
 
     /// For `config print`.

@@ -29,6 +29,14 @@ fn a_plugin_with_a_url_has_both_ways_and_every_value_is_shown_with_its_source() 
 }
 
 #[test]
+fn a_bridge_may_be_told_that_its_plugin_is_shared() {
+    let home = |name: &str| (name == "HOME").then(|| "/home/me".to_owned());
+    let file = "plugin: {name: s, backend: rest, upstream: 'http://h', upstream_shared: true}";
+    let settings = PluginSettings::resolve(&PluginArgs::default(), &with_file(file, &home)).unwrap();
+    assert_eq!(row(&settings.rows(), "plugin.upstream_shared").0, "true");
+}
+
+#[test]
 fn a_flag_beats_the_environment_beats_the_file_name_by_name() {
     let environment =
         |name: &str| (name == "TOWLINE_PLUGIN_URLS").then(|| "a=http://env-a, b=http://env-b".to_owned());
@@ -78,6 +86,13 @@ fn what_is_wrong_is_named_with_its_plugin_and_what_to_do() {
         let error = wrong(section);
         assert!(error.contains(says), "{error}");
     }
+    let file = "hub: {plugins: {s: {url: 'https://h', ca_file: /none/ca.pem}}}";
+    let settings = HubSettings::resolve(&HubArgs::default(), &with_file(file, &nothing)).unwrap();
+    let error = settings.plugins[0].tls().unwrap_err().to_string();
+    assert!(
+        error.starts_with("hub.plugins.s.ca_file (from file /f.yaml)") && error.contains("/none/ca.pem"),
+        "{error}"
+    );
     assert!(!wrong("s: {url: 'http://me:hunter2@h'}").contains("hunter2"));
     let typed = |url: &str| {
         let args = HubArgs {
