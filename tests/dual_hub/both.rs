@@ -125,3 +125,64 @@ async fn a_hub_that_begins_by_http_changes_to_the_link_when_it_comes() {
     assert_eq!(hub.delete(&uid(1)).await.0, 200);
     assert!(!upstream.plugin.has(&uid(1)));
 }
+
+#[tokio::test]
+async fn while_the_way_changes_again_and_again_each_pod_runs_once() {
+    let (upstream, dir, mut hub) = start(Quirks::default()).await;
+    let link = Link::start(&hub, &upstream.address, dir.path(), false).await;
+    hub.by("link").await;
+    let mut next = 0;
+    let mut three = || {
+        next += 3;
+        [uid(next - 2), uid(next - 1), uid(next)]
+    };
+    for round in 0..3 {
+        // Under way when the link is lost, while nobody is there, over HTTP, and when the link comes.
+        let (a, b, c, d) = (three(), three(), three(), three());
+        let some = async |uids: &[String; 3]| {
+            let (one, two, three) =
+                tokio::join!(hub.create(&uids[0]), hub.create(&uids[1]), hub.create(&uids[2]));
+            for (code, body) in [one, two, three] {
+                assert_eq!(code, 200, "{body}");
+            }
+        };
+        tokio::join!(some(&a), async { link.cut() });
+        some(&b).await;
+        hub.by("http").await;
+        some(&c).await;
+        tokio::join!(some(&d), async { link.mend() });
+        hub.by("link").await;
+        if round == 1 {
+            let address = hub.kill().await;
+            hub = HubProcess::listening(&address, &auto(&upstream), dir.path()).await;
+            hub.by("link").await;
+        }
+        // Some go over each way.
+        assert_eq!(hub.delete(&a[0]).await.0, 200);
+        assert_eq!(hub.delete(&c[0]).await.0, 200);
+    }
+    let created = upstream.plugin.calls("POST /create");
+    for n in 1..=next {
+        let uid = uid(n);
+        let count = created
+            .iter()
+            .filter(|call| call.body["pod"]["metadata"]["uid"] == uid);
+        assert_eq!(count.count(), 1, "{uid}");
+        if upstream.plugin.has(&uid) {
+            upstream.plugin.state(&uid, Some(json!({"running": {}})));
+        }
+    }
+    let mut gone = 0;
+    for n in 1..=next {
+        let uid = uid(n);
+        if upstream.plugin.has(&uid) {
+            hub.until_state(&uid, "running").await;
+        } else {
+            hub.until("it is gone", async || hub.status(&uid).await == "[]")
+                .await;
+            gone += 1;
+        }
+    }
+    assert_eq!(gone, 6);
+    assert_eq!(hub.plugin().await["pods"], json!(next - 6), "and no ghost");
+}
