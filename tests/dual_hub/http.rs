@@ -145,3 +145,23 @@ async fn a_hub_that_was_killed_goes_on_with_the_pods_of_its_http_way() {
     let sent = &upstream.plugin.calls("POST /delete")[0].body;
     assert_eq!(sent["spec"], pod(&uid(1))["spec"]);
 }
+
+#[tokio::test]
+async fn a_pod_that_was_asked_about_before_it_is_created_is_created_once_and_whole() {
+    let upstream = Upstream::start(Quirks::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let hub = HubProcess::start(&by(&upstream, "http"), dir.path()).await;
+    hub.by("http").await;
+    let log =
+        json!({"PodUID": uid(4), "Namespace": "vk", "PodName": "x", "ContainerName": "main", "Opts": {}});
+    assert_eq!(hub.ask("GET", "/getLogs", &log).await.0, 404);
+    assert_eq!(hub.create(&uid(4)).await.0, 200);
+    assert_eq!(upstream.plugin.calls("POST /create").len(), 1);
+    let record = dir
+        .path()
+        .join("hub/ways/p1/pods")
+        .join(format!("{}.json", uid(4)));
+    let read: Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+    assert_eq!(read["pod"], pod(&uid(4)));
+    assert_eq!((&read["created"], &read["adopted"]), (&json!(true), &Value::Null));
+}

@@ -7,8 +7,14 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use tokio::time::Instant;
 
-use super::{RestBackend, Shared, entry::Entry, pods::Pods, record::Record};
+use super::{
+    RestBackend, Shared,
+    entry::Entry,
+    pods::{Fate, Pods},
+    record::Record,
+};
 use crate::{interlink::Pod, limits, wire::PodRef};
 
 impl RestBackend {
@@ -66,26 +72,21 @@ impl Shared {
     }
 
     fn adopt(self: &Arc<Self>, pod: &Pod, created: bool) {
-        let Some(record) = self.pods().adopt(pod, created) else {
+        if !self.pods().adopt(pod, created) {
             return;
-        };
-        let shared = self.clone();
+        }
+        let (shared, uid) = (self.clone(), pod.uid().to_owned());
         tokio::spawn(async move {
-            let uid = record.pod.uid().to_owned();
-            if let Err(error) = shared.keep(record).await {
+            if let Err(error) = shared.keep_adopted(&uid).await {
                 tracing::warn!(uid, %error, "an adopted pod could not be recorded");
-            }
-            // It was deleted while that was written.
-            if shared.pods().get(&uid).is_none() {
-                let _ = shared.forget(&uid, false).await;
             }
         });
     }
 }
 
 impl Pods {
-    /// Enters a pod of somebody else. Gives the record to keep, if there is anything new.
-    pub(super) fn adopt(&mut self, pod: &Pod, created: bool) -> Option<Record> {
+    /// Enters a pod of somebody else. Whether there is anything new to keep.
+    pub(super) fn adopt(&mut self, pod: &Pod, created: bool) -> bool {
         let uid = pod.uid();
         let whole = !pod.spec().containers.is_empty();
         match self.get(uid) {
@@ -93,7 +94,7 @@ impl Pods {
                 let better = whole && entry.is_minimal();
                 let news = created && !entry.record.created;
                 if entry.sending || (!better && !news) {
-                    return None;
+                    return false;
                 }
                 let manifest = if better {
                     pod.clone()
@@ -103,17 +104,71 @@ impl Pods {
                 let mut record = entry.record.clone();
                 record.pod = manifest;
                 record.created |= created;
-                self.put(record.clone());
-                Some(record)
+                self.put(record);
+                true
             }
-            None if self.is_buried(uid) || self.len() >= limits::UPSTREAM_PODS => None,
+            None if self.is_buried(uid) || self.len() >= limits::UPSTREAM_PODS => false,
             None => {
                 let mut record = Record::adopted(pod.clone());
                 record.created = created;
-                self.put(record.clone());
-                Some(record)
+                self.put(record);
+                true
             }
         }
+    }
+
+    /// This uid is not adopted from now on.
+    pub(super) fn bury(&mut self, uid: &str) {
+        if self.buried.insert(uid.to_owned()) {
+            self.burials.push_back(uid.to_owned());
+            if self.burials.len() > limits::UPSTREAM_PODS
+                && let Some(oldest) = self.burials.pop_front()
+            {
+                self.buried.remove(&oldest);
+            }
+        }
+    }
+
+    /// Whether others create pods too.
+    pub(super) fn share(&mut self, shared: bool) {
+        self.shared = shared;
+    }
+
+    /// Whether others create pods too.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// Whether this uid was deleted.
+    pub(super) fn is_buried(&self, uid: &str) -> bool {
+        self.buried.contains(uid)
+    }
+
+    /// Forgets what was heard of pods that have not ended: it is old.
+    pub(super) fn hear_afresh(&mut self) {
+        self.down = false;
+        for entry in self.entries.values_mut() {
+            entry.not_found = None;
+            entry.unheard = 0;
+            if !entry.is_over() {
+                entry.state = None;
+                entry.absent = false;
+            }
+            entry.since = Instant::now();
+        }
+    }
+
+    /// Pods that somebody asked about, and that the upstream does not have: nobody else will forget them. They stay a while,
+    /// for whoever asks twice.
+    pub(super) fn strangers(&self) -> Vec<String> {
+        let is_stranger = |uid: &str, entry: &Entry| {
+            !entry.is_sure()
+                && !entry.sending
+                && entry.since.elapsed() >= 2 * self.others.max(limits::UPSTREAM_NOT_FOUND)
+                && self.fate(uid) == Fate::Absent
+        };
+        let strangers = self.entries.iter().filter(|(uid, entry)| is_stranger(uid, entry));
+        strangers.map(|(uid, _)| uid.clone()).collect()
     }
 }
 

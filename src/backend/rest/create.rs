@@ -47,6 +47,10 @@ impl Shared {
         };
         let record = Record::new(body.pod.clone());
         if !begun || adopted {
+            if adopted {
+                // It is ours now, and what is written of it says so.
+                self.pods().put(record.clone());
+            }
             // Before it is sent: who comes after a crash must know that it may have been.
             self.keep(record.clone())
                 .await

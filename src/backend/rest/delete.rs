@@ -26,6 +26,9 @@ impl Shared {
             let recorded = entry.map(|entry| entry.record.pod.clone()).or_else(named);
             (recorded, known)
         };
+        // What comes with the delete says more than a mere name.
+        let is_name = |pod: &Pod| pod.spec().containers.is_empty();
+        let recorded = recorded.filter(|pod| delete.pod_json.is_empty() || !is_name(pod));
         let Some(body) = manifest(recorded, &delete.pod_json) else {
             return Ok(Deleted { existed: false });
         };

@@ -42,6 +42,9 @@ use crate::{
     wire::Status,
 };
 
+/// Pods whose records are written at once: a disk does no more.
+const TURNS: usize = 64;
+
 /// Passes pods on to a REST plugin. Cheap to clone; when the last clone is dropped the plugin is not asked any more.
 #[derive(Clone)]
 pub struct RestBackend {
@@ -53,6 +56,8 @@ struct Shared {
     config: RestConfig,
     upstream: Upstream,
     records: Records,
+    /// Records of one pod are written one after the other.
+    turns: [tokio::sync::Mutex<()>; TURNS],
     pods: Mutex<Pods>,
     node: Node,
     logs: Logs,
@@ -96,6 +101,7 @@ impl RestBackend {
         let shared = Arc::new(Shared {
             upstream: Upstream::new(endpoint, config.tls.clone()),
             records,
+            turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             pods: Mutex::new(Pods::new(found, config.shared, config.others_create)),
             node: Node::new(&config),
             logs: Logs::new(),
@@ -118,8 +124,31 @@ impl Shared {
         self.pods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The turn of a pod, which some others have too.
+    fn turn(&self, uid: &str) -> &tokio::sync::Mutex<()> {
+        let sum = uid.bytes().fold(0_usize, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(byte.into())
+        });
+        &self.turns[sum % TURNS]
+    }
+
     /// Writes a record.
     async fn keep(self: &Arc<Self>, record: Record) -> io::Result<()> {
+        let _turn = self.turn(record.pod.uid()).lock().await;
+        self.write(record).await
+    }
+
+    /// Writes the record of a pod as it is now, if it is still there.
+    async fn keep_adopted(self: &Arc<Self>, uid: &str) -> io::Result<()> {
+        let _turn = self.turn(uid).lock().await;
+        let now = self.pods().get(uid).map(|entry| entry.record.clone());
+        match now {
+            Some(record) => self.write(record).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn write(self: &Arc<Self>, record: Record) -> io::Result<()> {
         let shared = self.clone();
         let written = tokio::task::spawn_blocking(move || shared.records.put(&record)).await;
         written.map_err(io::Error::other).and_then(|put| put)
@@ -127,6 +156,7 @@ impl Shared {
 
     /// Removes a record and forgets its pod.
     async fn forget(self: &Arc<Self>, uid: &str, deleted: bool) -> io::Result<()> {
+        let _turn = self.turn(uid).lock().await;
         let (shared, name) = (self.clone(), uid.to_owned());
         let removed = tokio::task::spawn_blocking(move || shared.records.remove(&name)).await;
         removed.map_err(io::Error::other).and_then(|removed| removed)?;

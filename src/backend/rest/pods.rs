@@ -14,26 +14,25 @@ use tokio::time::Instant;
 use super::{entry::Entry, record::Record, roster::Roster};
 use crate::{
     interlink::PodStatus,
-    limits,
     wire::{PodEventType, PodRef, PodState, Presence},
 };
 
 /// All pods by uid.
 #[derive(Debug)]
 pub(super) struct Pods {
-    entries: HashMap<String, Entry>,
+    pub(super) entries: HashMap<String, Entry>,
     roster: Roster,
     /// Deleted, and not told yet.
     gone: Vec<PodRef>,
     /// The upstream cannot be asked.
-    down: bool,
+    pub(super) down: bool,
     /// The uids that were deleted: they are not adopted again. The oldest is let go.
-    buried: HashSet<String>,
-    burials: VecDeque<String>,
+    pub(super) buried: HashSet<String>,
+    pub(super) burials: VecDeque<String>,
     /// Others create pods too.
-    shared: bool,
+    pub(super) shared: bool,
     /// How long one of their creates may be under way.
-    others: Duration,
+    pub(super) others: Duration,
 }
 
 /// What a status call asks about.
@@ -115,47 +114,6 @@ impl Pods {
             && deleted
         {
             self.gone.push(entry.pod);
-        }
-    }
-
-    /// This uid is not adopted from now on.
-    pub(super) fn bury(&mut self, uid: &str) {
-        if self.buried.insert(uid.to_owned()) {
-            self.burials.push_back(uid.to_owned());
-            if self.burials.len() > limits::UPSTREAM_PODS
-                && let Some(oldest) = self.burials.pop_front()
-            {
-                self.buried.remove(&oldest);
-            }
-        }
-    }
-
-    /// Whether others create pods too.
-    pub(super) fn share(&mut self, shared: bool) {
-        self.shared = shared;
-    }
-
-    /// Whether others create pods too.
-    pub(super) fn is_shared(&self) -> bool {
-        self.shared
-    }
-
-    /// Whether this uid was deleted.
-    pub(super) fn is_buried(&self, uid: &str) -> bool {
-        self.buried.contains(uid)
-    }
-
-    /// Forgets what was heard of pods that have not ended: it is old.
-    pub(super) fn hear_afresh(&mut self) {
-        self.down = false;
-        for entry in self.entries.values_mut() {
-            entry.not_found = None;
-            entry.unheard = 0;
-            if !entry.is_over() {
-                entry.state = None;
-                entry.absent = false;
-            }
-            entry.since = Instant::now();
         }
     }
 
@@ -307,19 +265,6 @@ impl Pods {
             },
             None => Fate::Absent,
         }
-    }
-
-    /// Pods that somebody asked about, and that the upstream does not have: nobody else will forget them. They stay a while,
-    /// for whoever asks twice.
-    pub(super) fn strangers(&self) -> Vec<String> {
-        let is_stranger = |uid: &str, entry: &Entry| {
-            !entry.is_sure()
-                && !entry.sending
-                && entry.since.elapsed() >= 2 * self.others.max(limits::UPSTREAM_NOT_FOUND)
-                && self.fate(uid) == Fate::Absent
-        };
-        let strangers = self.entries.iter().filter(|(uid, entry)| is_stranger(uid, entry));
-        strangers.map(|(uid, _)| uid.clone()).collect()
     }
 
     fn may_be_coming(&self, entry: &Entry) -> bool {
