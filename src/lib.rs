@@ -11,11 +11,14 @@
 //! | [`interlink`] | what interLink's REST says | (core) |
 //! | [`envelope`] | frames as JSON, with REST's bodies | (core) |
 //! | [`transport`] | ordered messages over sockets | `net` |
-//! | `upstream` | HTTP requests to somebody else's endpoints | `rest` |
+//! | `server` | HTTP requests from a listener: clocks, bounds, who is let in | `server` |
+//! | `upstream` | HTTP requests to somebody else's endpoints | `rest`, `hub` |
 //! | [`connection`] | one session on one transport: calls and log streams as futures | `net` |
 //! | [`plugin`] | the dialling role: [`plugin::Handler`], reconnect, outbox | `plugin` |
 //! | [`backend`] | ready-made handlers | `process`, `rest` |
+//! | [`sidecar`] | the REST interface of a plugin, served from a handler | `sidecar` |
 //! | [`hub`] | the accepting role: registry, placement, pods, logs | `hub` |
+//! | [`jobscript`] | job scripts: from a script server or a template | `hub` |
 //! | [`http`] | the HTTP edge of the hub | `hub` |
 //! | [`cli`] | the command line | `cli` |
 
@@ -31,20 +34,28 @@ pub mod session;
 
 #[cfg(feature = "net")]
 pub mod connection;
+#[cfg(feature = "server")]
+mod server;
 #[cfg(feature = "net")]
 pub mod transport;
-#[cfg(feature = "rest")]
+#[cfg(any(feature = "rest", feature = "hub"))]
+// The bridge alone uses all of it.
+#[cfg_attr(not(feature = "rest"), allow(dead_code))]
 mod upstream;
 
 #[cfg(any(feature = "process", feature = "rest"))]
 pub mod backend;
 #[cfg(feature = "plugin")]
 pub mod plugin;
+#[cfg(feature = "sidecar")]
+pub mod sidecar;
 
 #[cfg(feature = "hub")]
 pub mod http;
 #[cfg(feature = "hub")]
 pub mod hub;
+#[cfg(feature = "hub")]
+pub mod jobscript;
 
 #[cfg(feature = "cli")]
 pub mod cli;

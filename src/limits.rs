@@ -28,6 +28,9 @@ pub const LOG_PULL_CHUNKS: u64 = 65_536;
 pub const BODY_CREDIT: u64 = 128 << 10;
 /// Data credit of a body that flows, in bytes.
 pub const BODY_CREDIT_FLOWING: u64 = 512 << 10;
+/// One call in so many of those that a peer takes may carry bodies (HTTP pass-through), also counted while a cancelled one
+/// is not answered: creates, deletes and status reads always have the others. The caller pays: RESOURCE_EXHAUSTED.
+pub const BODY_CALLS_SHARE: u32 = 8;
 /// Calls open at once. The caller pays: RESOURCE_EXHAUSTED.
 pub const MAX_CALLS: u32 = 64;
 /// Log streams open at once. The caller pays: RESOURCE_EXHAUSTED.
@@ -237,6 +240,47 @@ pub const HTTP_TAKEN_IN: usize = 16 << 10;
 pub const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
 /// Time between two probes of TCP keepalive.
 pub const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+// A plugin's settings.
+
+/// The least first delay between two dials: the hub pays for each.
+pub const RECONNECT_LEAST: Duration = Duration::from_millis(100);
+/// The least time between two pings of the dialling side: the hub answers each.
+pub const PING_INTERVAL_LEAST: Duration = Duration::from_secs(1);
+/// Events, one a pod, that are kept for a hub that does not come. Past it they are let go of, and the hub pays: it reads
+/// all states.
+pub const OUTBOX_UNLINKED: usize = 20_000;
+// The REST of a plugin.
+
+/// Chunks of a log that wait for a reader in the plugin's own process, at most 64 KiB each. The log pays: it is read no
+/// faster than it is taken.
+pub const LOCAL_LOG_CHUNKS: usize = 4;
+/// Connections at once to a plugin's REST. The next one pays: 503 with Retry-After.
+pub const LOCAL_CONNECTIONS: usize = 1_024;
+// HTTP pass-through: a plugin's own endpoints.
+
+/// Head of a request to a plugin's endpoint, in bytes, each field counted with 32 more. The caller pays: 431.
+pub const HTTP_PASSED_HEAD: usize = 8 << 10;
+/// Head of a plugin's answer, counted in the same way. The plugin pays: 502.
+pub const HTTP_ANSWER_HEAD: usize = 16 << 10;
+/// Largest body of such a request, in bytes, unless the hub is set to another. It is never held whole, so this bounds time
+/// and the site's traffic. The caller pays: 413.
+pub const HTTP_PASSED_BODY: u64 = 64 << 20;
+/// Such requests under way in the whole hub: each may hold twice [`BODY_CREDIT_FLOWING`]. The caller pays: 429.
+pub const HUB_EXCHANGES: usize = 256;
+/// The head of the answer must come this soon after the last byte of the request was taken. The caller pays: 504.
+pub const HTTP_PASSED_ANSWER: Duration = Duration::from_secs(30);
+/// A request with a body may take this long in all, up to the head of its answer. The caller pays: 504.
+pub const HTTP_PASSED_UPLOAD: Duration = Duration::from_secs(3600);
+/// A body of an answer that brings no byte for this long is ended. The reader pays: its answer is cut off.
+pub const HTTP_PASSED_IDLE: Duration = Duration::from_secs(600);
+// The HTTP way of the hub.
+
+/// How long a plugin must have had no link before the hub calls it over HTTP: one that lost its link dials again after a
+/// second, and each change of way costs a read of all its pods. Its creates and logs wait meanwhile.
+pub const WAY_SETTLE: Duration = Duration::from_secs(3);
+/// Messages under way between the hub and a bridge in its process, in each direction. The writer waits.
+pub const WAY_MESSAGES: usize = 8;
+
 // The REST bridge.
 
 /// Connecting to the upstream plugin, TLS included. The call pays: UNAVAILABLE, nothing was begun.
@@ -286,3 +330,29 @@ pub const UPSTREAM_LOG_RUNS: usize = 8;
 pub const UPSTREAM_LOG_SOON: Duration = Duration::from_millis(250);
 /// Longest pause between two reads of a followed log.
 pub const UPSTREAM_LOG_LATE: Duration = Duration::from_secs(2);
+// Job scripts.
+
+/// How long a job script may take, from the first request to its last byte, repeats and the wait for a turn included. The
+/// caller pays: DEADLINE_EXCEEDED or UNAVAILABLE, and the virtual kubelet fails the pod.
+pub const JOBSCRIPT_TIMEOUT: Duration = Duration::from_secs(20);
+/// The most that this can be set to: a create has its hold and its plugin's answer to wait for too.
+pub const JOBSCRIPT_TIMEOUT_MAX: Duration = Duration::from_secs(50);
+/// Largest job script, from a server or a template, in bytes: Slurm's own bound is 4 MiB. The caller pays:
+/// FAILED_PRECONDITION.
+pub const JOBSCRIPT: usize = 4 << 20;
+/// Largest template file, in bytes. The start pays.
+pub const JOBSCRIPT_TEMPLATE: u64 = 1 << 20;
+/// Steps of the template engine for one script: a pod of a hundred containers takes some ten thousand. The caller pays:
+/// FAILED_PRECONDITION.
+pub const JOBSCRIPT_FUEL: u64 = 2_000_000;
+/// Nesting of a template at run time (macros that call themselves). The caller pays: FAILED_PRECONDITION.
+pub const JOBSCRIPT_RECURSION: usize = 100;
+/// Scripts asked for or rendered at once. The next one waits, within its own time.
+pub const JOBSCRIPTS_AT_ONCE: usize = 64;
+/// First pause before a script server that cannot be reached, or says that it is busy, is asked again; doubles up to
+/// [`JOBSCRIPT_PAUSE_MAX`].
+pub const JOBSCRIPT_PAUSE: Duration = Duration::from_millis(250);
+/// Longest such pause.
+pub const JOBSCRIPT_PAUSE_MAX: Duration = Duration::from_secs(4);
+/// Longest URL of a script server, in bytes. The caller pays: FAILED_PRECONDITION.
+pub const JOBSCRIPT_URL: usize = 4 << 10;

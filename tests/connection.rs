@@ -73,7 +73,24 @@ impl Peer for Fake {
             let Some(Op::HttpRequest(http)) = request.op else {
                 unreachable!("no other call has a body")
             };
+            let head = HttpResponse {
+                status: 200,
+                ..HttpResponse::default()
+            };
+            if !["/headless", "/empty", "/silent"].contains(&http.path.as_str()) {
+                let _ = sink.head(head).await;
+            }
             match http.path.as_str() {
+                "/silent" => cancel.cancelled().await,
+                "/headless" => sink.send(&mut Bytes::from_static(b"body")).await.unwrap(),
+                "/two" => sink
+                    .send(&mut vec![2; limits::LOG_CHUNK + 100].into())
+                    .await
+                    .unwrap(),
+                "/endless" => loop {
+                    let _ = sink.send(&mut Bytes::from_static(b"tick")).await;
+                    tokio::time::sleep(Duration::from_secs(60)).await;
+                },
                 "/echo" => loop {
                     match body.next().await {
                         Ok(Some(mut bytes)) => sink.send(&mut bytes).await.unwrap(),
@@ -94,13 +111,7 @@ impl Peer for Fake {
                 }
                 _ => {}
             }
-            Response {
-                result: Some(response::Result::HttpResponse(HttpResponse {
-                    status: 200,
-                    ..HttpResponse::default()
-                })),
-                ..Response::default()
-            }
+            Response::default()
         })
     }
 
@@ -528,6 +539,8 @@ fn http(path: &str) -> Request {
 async fn bodies_travel_both_ways_at_once_byte_for_byte_and_calls_go_on_beside_them() {
     let ends = connect(0).await;
     let (mut sink, mut answer) = ends.hub.exchange(http("/echo")).unwrap();
+    let head = answer.head().await.unwrap();
+    assert_eq!(head.status, 200, "before any byte of the body was sent");
     let whole: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
     let mut left = Bytes::from(whole.clone());
     let sending = tokio::spawn(async move {
@@ -544,11 +557,18 @@ async fn bodies_travel_both_ways_at_once_byte_for_byte_and_calls_go_on_beside_th
     };
     sending.await.unwrap();
     assert!(got == whole, "{} of {} bytes", got.len(), whole.len());
-    assert!(matches!(
-        end.result,
-        Some(response::Result::HttpResponse(HttpResponse { status: 200, .. }))
-    ));
+    assert_eq!(end, Response::default());
     assert_eq!(answer.next().await.unwrap_err().unwrap(), end);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_piece_of_a_body_does_not_keep_the_message_that_it_came_in() {
+    let ends = connect(0).await;
+    let (_sink, mut answer) = ends.hub.exchange(http("/two")).unwrap();
+    // Both came in one message.
+    let (large, small) = (answer.next().await.unwrap(), answer.next().await.unwrap());
+    assert_eq!((large.len(), small.len()), (limits::LOG_CHUNK, 100));
+    assert!(small.is_unique());
 }
 
 #[tokio::test(start_paused = true)]
@@ -589,6 +609,84 @@ async fn an_answer_before_the_body_ends_the_sender() {
     assert!(sink.send(&mut bytes).await.is_err());
     drop(sink);
     assert!(answer.next().await.unwrap_err().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_has_begun_has_no_deadline_and_one_that_has_not_has() {
+    let ends = connect(0).await;
+    let ask = |path| {
+        let mut request = http(path);
+        request.timeout_ms = 1_000;
+        ends.hub.exchange(request).unwrap()
+    };
+    let (_sink, mut answer) = ask("/endless");
+    assert_eq!(answer.head().await.unwrap().status, 200);
+    for _ in 0..5 {
+        assert_eq!(answer.next().await.unwrap(), "tick");
+    }
+    let (_sink, mut silent) = ask("/silent");
+    let late = silent.head().await.unwrap_err();
+    assert_eq!(late.kind(), Code::DeadlineExceeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_begin_with_its_head_is_no_answer() {
+    let ends = connect(0).await;
+    for path in ["/headless", "/empty"] {
+        let (_sink, mut answer) = ends.hub.exchange(http(path)).unwrap();
+        let broken = answer.head().await.unwrap_err();
+        assert_eq!(
+            (broken.kind(), broken.reason.as_str()),
+            (Code::Internal, reason::PLUGIN_ERROR),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_with_bodies_never_take_the_slots_of_the_others_also_not_while_they_are_cancelled() {
+    let ends = connect(0).await;
+    let most = limits::MAX_CALLS / limits::BODY_CALLS_SHARE;
+    let mut open: Vec<_> = (0..most)
+        .map(|_| ends.hub.exchange(http("/stall")).unwrap())
+        .collect();
+    let refused = ends.hub.exchange(http("/stall")).unwrap_err();
+    assert_eq!(
+        (refused.kind(), refused.reason.as_str(), refused.not_started),
+        (Code::ResourceExhausted, reason::TOO_MANY_CALLS, true)
+    );
+    let (_, answer) = open.last_mut().unwrap();
+    answer.head().await.unwrap();
+    drop(open.pop());
+    assert!(
+        ends.hub.exchange(http("/stall")).is_err(),
+        "not before it was answered"
+    );
+    ends.hub.call(status()).await.unwrap();
+    while ends.hub.exchange(http("/echo")).is_err() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_body_that_ends_in_the_moment_of_the_answer_does_not_cancel_it() {
+    let ends = connect(0).await;
+    let asking = || async {
+        for _ in 0..2_000 {
+            let (sink, mut answer) = loop {
+                match ends.hub.exchange(http("/at-once")) {
+                    Ok(exchange) => break exchange,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            };
+            let ending = tokio::spawn(sink.finish());
+            assert_eq!(answer.head().await.map(|head| head.status), Ok(200));
+            assert_eq!(answer.next().await, Err(Ok(Response::default())));
+            // In time, or after the answer.
+            let _ = ending.await.unwrap();
+        }
+    };
+    tokio::join!(asking(), asking(), asking(), asking());
 }
 
 #[tokio::test(start_paused = true)]

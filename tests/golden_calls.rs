@@ -1,11 +1,22 @@
 //! Golden calls: what the virtual kubelet asks is answered alike, code and body, whether the plugin's link is binary or
-//! JSON; and the plugin is asked the same. Over real sockets, with the samples of `tests/payloads/golden`.
+//! JSON, or it is a REST plugin behind a bridge or behind the hub itself; and the plugin is asked the same. Over real
+//! sockets, with the samples of `tests/payloads/golden`.
 #![cfg(all(feature = "hub", feature = "plugin"))]
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code)] // shared with the tests of the HTTP edge
 #[path = "http/client.rs"]
 mod client;
+#[cfg(feature = "cli")]
+#[path = "golden_calls/legs.rs"]
+mod legs;
+#[cfg(feature = "cli")]
+#[path = "golden_calls/script.rs"]
+mod script;
+#[cfg(feature = "cli")]
+#[allow(dead_code)] // shared with the tests of the two ways
+#[path = "dual_hub/site.rs"]
+mod site;
 
 use std::sync::{Arc, Mutex, OnceLock};
 

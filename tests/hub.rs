@@ -36,6 +36,8 @@ mod retries;
 mod states;
 #[path = "hub/takeovers.rs"]
 mod takeovers;
+#[path = "hub/ways.rs"]
+mod ways;
 
 /// The form of the messages; `tests/hub_json.rs` is the same over the other.
 pub(crate) const FORM: towline::wire::Subprotocol = towline::wire::Subprotocol::Proto;

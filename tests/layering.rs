@@ -18,7 +18,7 @@ const ROLE: &[&str] = &[
 ];
 
 /// What each module of `src/` may use of the crate. Down only: never up, never sideways.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("code", &[]),
     ("limits", &[]),
     ("planted", &[]),
@@ -28,6 +28,19 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("envelope", &["interlink", "wire", "code", "limits"]),
     ("transport", &["wire", "code", "limits"]),
     ("upstream", &["transport", "wire", "code", "limits"]),
+    ("server", &["transport", "interlink", "wire", "code", "limits"]),
+    (
+        "sidecar",
+        &[
+            "plugin",
+            "server",
+            "transport",
+            "interlink",
+            "wire",
+            "code",
+            "limits",
+        ],
+    ),
     (
         "connection",
         &[
@@ -55,14 +68,29 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ),
     ("hub", ROLE),
     (
+        "jobscript",
+        &["upstream", "transport", "interlink", "wire", "code", "limits"],
+    ),
+    (
         "http",
-        &["hub", "transport", "interlink", "wire", "code", "limits"],
+        &[
+            "hub",
+            "server",
+            "jobscript",
+            "transport",
+            "interlink",
+            "wire",
+            "code",
+            "limits",
+        ],
     ),
     (
         "cli",
         &[
+            "sidecar",
             "http",
             "hub",
+            "jobscript",
             "backend",
             "plugin",
             "connection",
@@ -77,7 +105,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
 ];
 
 /// Which module owns a foreign crate.
-const OWNERS: [(&str, &str); 11] = [
+const OWNERS: [(&str, &str); 12] = [
     ("prost", "wire"),
     ("prost_types", "wire"),
     ("zstd", "wire"),
@@ -89,6 +117,7 @@ const OWNERS: [(&str, &str); 11] = [
     ("prometheus_client", "hub"),
     ("clap", "cli"),
     ("nix", "backend"),
+    ("minijinja", "jobscript"),
 ];
 
 /// Modules without clock, socket or runtime, and what would bring one in.

@@ -2,7 +2,10 @@
 
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, filter::filter_fn, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use super::{args::LogFormat, exit::Failure};
 
@@ -22,19 +25,32 @@ pub(crate) fn install(level: Option<&str>, format: LogFormat, default: &str) -> 
             "{source}: {text:?} is neither a level nor a filter; try info"
         ))
     })?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(std::io::stderr);
     // Installed twice only if the caller of `main` had its own: then that one stays.
     let _ = match format {
-        LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
+        LogFormat::Json => {
+            let lines = lines
+                .json()
+                .flatten_event(true)
+                .with_filter(filter_fn(shows_no_body));
+            tracing_subscriber::registry().with(filter).with(lines).try_init()
+        }
         LogFormat::Text => {
             let ansi =
                 std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-            subscriber.with_ansi(ansi).with_target(false).try_init()
+            let lines = lines
+                .with_ansi(ansi)
+                .with_target(false)
+                .with_filter(filter_fn(shows_no_body));
+            tracing_subscriber::registry().with(filter).with(lines).try_init()
         }
     };
     Ok(())
+}
+
+/// The WebSocket library writes whole messages into its trace: pods with their secrets.
+fn shows_no_body(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() < Level::TRACE || !metadata.target().starts_with("tungstenite")
 }
 
 /// A bare word must be a level: EnvFilter would read a misspelt one as the name of a module.

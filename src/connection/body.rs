@@ -14,8 +14,9 @@ use super::{
     shared::{Pending, Shared, lost, wake},
 };
 use crate::{
+    code::{Code, reason},
     limits,
-    wire::{Data, Response, Status, StreamId},
+    wire::{Data, HttpResponse, Response, Status, StreamId},
 };
 
 /// Credit is given back in steps of this many bytes: one lock a step, not one a chunk.
@@ -33,7 +34,7 @@ impl Unread {
     /// The next bytes, if there are some; never none of them.
     fn pop(&mut self) -> Option<Bytes> {
         while let Some(chunk) = self.chunks.pop_front() {
-            self.consumed += chunk.data.len() as u64 + limits::CHUNK_OVERHEAD;
+            self.consumed += chunk.counts() as u64 + limits::CHUNK_OVERHEAD;
             self.ended |= chunk.end;
             if !chunk.data.is_empty() {
                 return Some(chunk.data);
@@ -67,6 +68,26 @@ impl Answer {
             id,
             unread: Unread::default(),
             end: None,
+        }
+    }
+
+    /// The head of an HTTP answer, which comes before its body. Cancel safe.
+    ///
+    /// # Errors
+    /// How the call ended, when it did without a head; INTERNAL for an answer that does not begin with one.
+    pub async fn head(&mut self) -> Result<HttpResponse, Status> {
+        loop {
+            if let Some(first) = self.unread.chunks.front_mut() {
+                let counts = first.counts();
+                let head = first.head.take();
+                self.unread.consumed += (counts - first.data.len()) as u64;
+                return head.ok_or_else(no_head);
+            }
+            match &self.end {
+                None => poll_fn(|cx| self.poll_fill(cx)).await,
+                Some(Ok(_)) => return Err(no_head()),
+                Some(Err(status)) => return Err(status.clone()),
+            }
         }
     }
 
@@ -111,6 +132,11 @@ impl Answer {
         }
         Poll::Ready(())
     }
+}
+
+fn no_head() -> Status {
+    let text = "the peer answered an HTTP request without a head";
+    Status::new(Code::Internal, reason::PLUGIN_ERROR, text)
 }
 
 impl Drop for Answer {

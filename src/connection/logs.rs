@@ -7,6 +7,8 @@ use std::{
     task::{Context, Poll},
 };
 
+use tokio::sync::mpsc;
+
 use super::{
     now,
     shared::{Pending, Shared, lost},
@@ -135,17 +137,33 @@ impl Drop for LogStream {
 #[error("the reader has gone")]
 pub struct ReaderGone;
 
-/// The writing end of a log stream.
+/// The writing end of a log stream: on a link, or to a reader in this process ([`local_log`]).
 #[derive(Debug)]
-pub struct LogSink {
+pub struct LogSink(Way);
+
+#[derive(Debug)]
+enum Way {
+    Link(OnLink),
+    Local(mpsc::Sender<LogChunk>),
+}
+
+#[derive(Debug)]
+struct OnLink {
     shared: Arc<Shared>,
     id: StreamId,
     cancel: super::CancelSignal,
 }
 
+/// A log stream within this process: what is sent waits until it is read, at most [`limits::LOCAL_LOG_CHUNKS`] chunks.
+/// It ends when the sink is dropped; the sink's [`ReaderGone`] comes when the reader is.
+pub fn local_log() -> (LogSink, mpsc::Receiver<LogChunk>) {
+    let (sink, reader) = mpsc::channel(limits::LOCAL_LOG_CHUNKS);
+    (LogSink(Way::Local(sink)), reader)
+}
+
 impl LogSink {
     pub(super) fn new(shared: Arc<Shared>, id: StreamId, cancel: super::CancelSignal) -> Self {
-        Self { shared, id, cancel }
+        Self(Way::Link(OnLink { shared, id, cancel }))
     }
 
     /// Queues a chunk, waiting for credit. `data` is at most [`limits::MAX_LOG_CHUNK`] bytes.
@@ -156,10 +174,25 @@ impl LogSink {
     /// # Cancel safety
     /// Dropping the future before it is ready means that the chunk was not queued.
     pub async fn send(&mut self, chunk: LogChunk) -> Result<(), ReaderGone> {
-        let mut waiting = Some(chunk);
-        poll_fn(|cx| self.poll_send(&mut waiting, cx)).await
+        match &self.0 {
+            Way::Link(link) => {
+                let mut waiting = Some(chunk);
+                poll_fn(|cx| link.poll_send(&mut waiting, cx)).await
+            }
+            Way::Local(reader) => reader.send(chunk).await.map_err(|_| ReaderGone),
+        }
     }
 
+    /// Waits until the stream is cancelled. Cancel safe.
+    pub async fn cancelled(&self) {
+        match &self.0 {
+            Way::Link(link) => link.cancel.cancelled().await,
+            Way::Local(reader) => reader.closed().await,
+        }
+    }
+}
+
+impl OnLink {
     fn poll_send(
         &self,
         waiting: &mut Option<LogChunk>,
@@ -188,9 +221,36 @@ impl LogSink {
             }
         }
     }
+}
 
-    /// Waits until the stream is cancelled. Cancel safe.
-    pub async fn cancelled(&self) {
-        self.cancel.cancelled().await;
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn chunk(text: &'static str) -> LogChunk {
+        LogChunk {
+            data: text.into(),
+            ..LogChunk::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_local_reader_that_does_not_read_holds_its_writer_up_and_one_that_goes_ends_it() {
+        let (mut sink, mut reader) = local_log();
+        for _ in 0..limits::LOCAL_LOG_CHUNKS {
+            assert_eq!(sink.send(chunk("a")).await, Ok(()));
+        }
+        assert!(sink.send(chunk("b")).now_or_never().is_none());
+        // What was not queued is not sent.
+        for _ in 0..limits::LOCAL_LOG_CHUNKS {
+            assert_eq!(reader.recv().await, Some(chunk("a")));
+        }
+        assert_eq!(sink.send(chunk("c")).await, Ok(()));
+        assert_eq!(reader.recv().await, Some(chunk("c")));
+        drop(reader);
+        sink.cancelled().await;
+        assert_eq!(sink.send(chunk("d")).await, Err(ReaderGone));
     }
 }

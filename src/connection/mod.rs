@@ -32,7 +32,7 @@ pub use handshake::{
     Accepted, HandshakeError, Registered, accept, accept_as, accept_with, register, register_as,
     register_with,
 };
-pub use logs::{LogSink, LogStream, ReaderGone};
+pub use logs::{LogSink, LogStream, ReaderGone, local_log};
 pub use peer::{BoxFuture, CancelSignal, Peer};
 pub use sink::{BodySink, CallGone};
 
@@ -98,10 +98,12 @@ impl Connection {
     }
 
     /// Makes a call with a body in either direction (HttpRequest). What is given to the sink reaches the handler
-    /// under credit; the answer gives the handler's bytes and at last its Response.
+    /// under credit; the answer gives the handler's head, its bytes and at last its Response. The deadline is that of
+    /// the head.
     ///
     /// # Errors
-    /// As [`Connection::call`], when nothing was begun; UNIMPLEMENTED when the features are not in force.
+    /// As [`Connection::call`], when nothing was begun; UNIMPLEMENTED when the features are not in force,
+    /// RESOURCE_EXHAUSTED when as many such calls are open as may be.
     ///
     /// # Cancel safety
     /// Dropping the answer before its end, or the sink before [`BodySink::finish`], cancels the call at the peer.

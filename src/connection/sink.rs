@@ -16,7 +16,7 @@ use crate::{
     code::Code,
     limits,
     session::Offer,
-    wire::{Data, Response, Status, StreamId},
+    wire::{Data, HttpResponse, Response, Status, StreamId},
 };
 
 /// The call has ended or was cancelled: nobody reads or writes the body any more.
@@ -53,6 +53,18 @@ impl BodySink {
         }
     }
 
+    /// Queues the head of an HTTP answer: what the answering side sends first, once.
+    ///
+    /// # Errors
+    /// As [`BodySink::send`]; also for a head that counts more than a chunk may.
+    pub async fn head(&mut self, head: HttpResponse) -> Result<(), CallGone> {
+        self.queue(Data {
+            head: Some(head),
+            ..Data::default()
+        })
+        .await
+    }
+
     /// Queues all of `bytes`, waiting for credit; what was queued is taken off its front.
     ///
     /// # Errors
@@ -66,7 +78,7 @@ impl BodySink {
             let taken = piece.len();
             self.queue(Data {
                 data: piece,
-                end: false,
+                ..Data::default()
             })
             .await?;
             // No wait between the two: a dropped future has done both or neither.
@@ -81,8 +93,8 @@ impl BodySink {
     /// As [`BodySink::send`].
     pub async fn finish(mut self) -> Result<(), CallGone> {
         let end = Data {
-            data: Bytes::new(),
             end: true,
+            ..Data::default()
         };
         self.queue(end).await?;
         self.finished = true;
@@ -91,7 +103,10 @@ impl BodySink {
 
     async fn queue(&mut self, data: Data) -> Result<(), CallGone> {
         let mut waiting = Some(data);
-        poll_fn(|cx| self.poll_queue(&mut waiting, cx)).await
+        let queued = poll_fn(|cx| self.poll_queue(&mut waiting, cx)).await;
+        // There is nothing left to cancel: the answer is here, though perhaps not yet told to who waits for it.
+        self.finished |= queued.is_err();
+        queued
     }
 
     fn poll_queue(&self, waiting: &mut Option<Data>, cx: &mut Context<'_>) -> Poll<Result<(), CallGone>> {

@@ -74,7 +74,8 @@ impl<T: Transport> Driver<T> {
                     wake(&mut reading.waker);
                 }
             }
-            Event::Data(id, data) => {
+            Event::Data(id, mut data) => {
+                data.data = of_its_own(data.data);
                 let inner = &mut *inner;
                 let body = match inner.pending.get_mut(&id) {
                     Some(Pending::Body(exchange)) => Some(&mut exchange.body),

@@ -13,10 +13,7 @@ use super::{
 };
 use crate::{
     code::{Code, reason},
-    wire::{
-        CreatePod, DeletePod, GetStatus, PodRef, Request, Response, Status, frame::Body, request::Op,
-        response,
-    },
+    wire::{CreatePod, DeletePod, GetStatus, PodRef, Request, Status, frame::Body, request::Op},
 };
 
 const CREATE: (&str, &str) = ("POST", "/create");
@@ -48,11 +45,7 @@ pub(super) fn check(body: &Body) -> Result<bool, Status> {
             Some(Op::DeletePod(_) | Op::GetStatus(_)) => return Ok(false),
             Some(Op::HttpRequest(_)) | None => return no_form("an HTTP request"),
         },
-        Body::Response(Response {
-            result: Some(response::Result::HttpResponse(_)),
-            ..
-        })
-        | Body::Data(_) => return no_form("an HTTP answer"),
+        Body::Data(_) => return no_form("an HTTP answer"),
         _ => return Ok(false),
     };
     let bad = |why: String| Status::new(Code::InvalidArgument, reason::BAD_POD, format!("{what}: {why}"));

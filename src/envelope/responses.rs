@@ -75,7 +75,7 @@ pub(super) fn response_out<'a>(response: &'a Response, asked: Option<&'a Asked>)
             ))
         }
         Some(response::Result::LogsEnd(end)) => Some(ResponseBody::Logs(end)),
-        Some(response::Result::HttpResponse(_)) | None => None,
+        None => None,
     };
     out
 }

@@ -12,13 +12,14 @@ use serde_json::json;
 use super::{
     Edge,
     answer::{Api, ErrorBody, Refusal},
-    api_log, body, events, openapi,
+    api_log, events, openapi,
     query::Query,
 };
 use crate::{
     code::reason,
     hub::{CallMeta, PluginView, PodView},
     interlink::Pod,
+    server::body,
     wire,
 };
 

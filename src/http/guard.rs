@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, time::Instant};
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderValue, Method, StatusCode, Uri},
     middleware::Next,
     response::Response,
 };
@@ -16,12 +16,16 @@ use uuid::Uuid;
 use super::{
     Edge,
     answer::{Refusal, one_line},
-    host,
 };
-use crate::{code::Code, hub::CallMeta, limits};
+use crate::{
+    code::Code,
+    hub::CallMeta,
+    server::{SESSION, carried, check_host, check_origin, check_target},
+};
 
-/// interLink's header that ties the legs of one call together.
-const SESSION: &str = "interlink-http-session";
+/// What helps who calls the hub by a strange name.
+const HOST_ADVICE: &str = "Call the hub localhost or 127.0.0.1, or start it with --allowed-host NAME \
+    (hub.allowed_hosts) or with a token";
 
 /// Paths that need no token: probes come from load balancers and kubelets.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
@@ -69,21 +73,11 @@ pub(super) async fn admit(State(edge): State<Edge>, request: Request, next: Next
 
 fn check(edge: &Edge, request: &Request) -> Result<(), (&'static str, Refusal)> {
     let uri = request.uri();
-    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
-    if target > limits::HTTP_MAX_TARGET {
-        let message = format!(
-            "the request target is over the limit of {} bytes",
-            limits::HTTP_MAX_TARGET
-        );
-        return Err((
-            "target_too_long",
-            Refusal::new(StatusCode::URI_TOO_LONG, Code::InvalidArgument, message),
-        ));
-    }
+    check_target(uri).map_err(|refusal| ("target_too_long", refusal))?;
     if let Some(allowed) = &edge.config.allowed_hosts {
-        host::check(allowed, uri, request.headers()).map_err(|refusal| ("host", refusal))?;
+        check_host(allowed, HOST_ADVICE, uri, request.headers()).map_err(|refusal| ("host", refusal))?;
     }
-    check_origin(edge, request.headers()).map_err(|refusal| ("origin", refusal))?;
+    check_origin(&edge.config.allowed_origins, request.headers()).map_err(|refusal| ("origin", refusal))?;
     if let Some(token) = &edge.config.token
         && !OPEN.contains(&uri.path())
     {
@@ -95,20 +89,6 @@ fn check(edge: &Edge, request: &Request) -> Result<(), (&'static str, Refusal)> 
             };
             (why, refusal)
         })?;
-    }
-    Ok(())
-}
-
-/// A page in some browser must not be able to drive a hub on loopback: no call here needs a Content-Type, so
-/// the browser would not even ask first.
-fn check_origin(edge: &Edge, headers: &HeaderMap) -> Result<(), Refusal> {
-    for origin in headers.get_all(header::ORIGIN) {
-        let known = |allowed: &String| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes());
-        if !edge.config.allowed_origins.iter().any(known) {
-            return Err(Refusal::forbidden(
-                "refused because of the header Origin: only browsers send it, and this origin is not allowed here",
-            ));
-        }
     }
     Ok(())
 }
@@ -135,11 +115,6 @@ pub(super) fn bare(status: StatusCode) -> Response {
     response
 }
 
-fn carried(headers: &HeaderMap, name: &str) -> Option<String> {
-    let text = headers.get(name)?.to_str().ok()?.trim();
-    (!text.is_empty() && text.len() <= limits::HTTP_MAX_CARRIED).then(|| text.to_owned())
-}
-
 /// A path for people, never the query.
 fn shown(uri: &Uri) -> String {
     let path = one_line(uri.path());
@@ -152,11 +127,12 @@ fn shown(uri: &Uri) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use axum::{Router, middleware, routing::get};
+    use axum::{Router, http::HeaderMap, middleware, routing::get};
     use hyper::service::Service;
     use hyper_util::service::TowerToHyperService;
 
     use super::*;
+    use crate::limits;
 
     async fn ask(router: Router, request: Request) -> Response {
         TowerToHyperService::new(router).call(request).await.unwrap()

@@ -1,7 +1,7 @@
 //! interLink's six calls, as the virtual kubelet makes them: by path, with any method, whatever Content-Type,
 //! also with a body on GET. Each exists on the bare path and under `/nodes/{plugin}/`.
 
-use std::time::SystemTime;
+use std::{collections::HashMap, time::SystemTime};
 
 use axum::{
     Extension, Json, Router,
@@ -16,12 +16,12 @@ use serde_json::json;
 use super::{
     Edge,
     answer::{Plain, Refusal, one_line},
-    body,
     logs::{Closing, Reading},
 };
 use crate::{
     hub::{CallMeta, LogQuery},
     interlink::{CreateStruct, LogStruct, Pod, PodCreateRequests, PodStatus, is_uid},
+    server::body,
 };
 
 pub(super) fn routes() -> Router<Edge> {
@@ -108,20 +108,32 @@ fn parsed_object<T: serde::de::DeserializeOwned>(
         (status = 400, description = "Bad JSON or a bad pod: one line of text, as all errors here."),
         (status = 409, description = "Deleted while it was under way."),
         (status = 413, description = "Body too large."),
-        (status = 422, description = "The plugin refused the pod; its text word for word."),
+        (status = 422, description = "The plugin refused the pod; its text word for word. Or its job script cannot be made."),
         (status = 500, description = "The plugin failed; its text word for word."),
-        (status = 503, description = "The plugin is away."),
+        (status = 503, description = "The plugin, or the job script's server, is away."),
         (status = 504, description = "No answer in time; whether it was started is not known."),
     )
 )]
 pub(super) async fn create(State(edge): State<Edge>, call: Call) -> Result<Json<CreateStruct>, Plain> {
     let request: PodCreateRequests = parsed_object(&edge, &call.body, "PodCreateRequests")?;
+    let scripts = edge.config.job_scripts.clone();
+    let url = request.jobscript_url.clone();
+    let carried = carried(&call.meta);
+    let with_script = |pod| async move { scripts.fill(&url, pod, &carried).await };
     let created = edge
         .hub
-        .create(call.scope(), request, call.meta.clone())
+        .create_with(call.scope(), request, call.meta.clone(), with_script)
         .await
         .map_err(Refusal::of_create)?;
     Ok(Json(created))
+}
+
+/// What travels on to a script server, as it does to a plugin.
+fn carried(meta: &CallMeta) -> HashMap<String, String> {
+    let session = ("interlink-http-session".to_owned(), meta.session.clone());
+    let trace = meta.traceparent.clone();
+    let trace = trace.map(|trace| ("traceparent".to_owned(), trace));
+    [session].into_iter().chain(trace).collect()
 }
 
 /// Ends a pod. 200 also when there is no such pod.

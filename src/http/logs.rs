@@ -10,21 +10,18 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use futures::stream;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     answer::ErrorBody,
     lines::{self, line},
 };
+pub(super) use crate::server::Closing;
 use crate::{
     code::{Code, reason},
     hub::{LogPiece, LogViewer},
+    server::marked,
     wire::{LogPosition, LogsEnd, Status},
 };
-
-/// The serving listener ends: streams that would go on for ever end too.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Closing(pub(super) CancellationToken);
 
 impl Closing {
     /// Why a stream ends at shutdown.
@@ -79,7 +76,7 @@ impl Reading {
             loop {
                 match reading.next().await {
                     Some(Ok(piece)) => {
-                        let bytes = marked(piece, &mut line_start);
+                        let bytes = marked(piece.data, piece.gap_bytes, &mut line_start);
                         // An empty chunk would say nothing on the wire.
                         if !bytes.is_empty() {
                             return Ok(Some((bytes, (reading, line_start))));
@@ -110,20 +107,6 @@ impl Reading {
             })
         }))
     }
-}
-
-/// The bytes of a piece, after a line of its own where bytes before it are missing: what follows a gap must not look
-/// like what came before it. `line_start`: a line begins here.
-fn marked(piece: LogPiece, line_start: &mut bool) -> Bytes {
-    let mut bytes = piece.data;
-    if piece.gap_bytes > 0 {
-        let end_of_line = if *line_start { "" } else { "\n" };
-        let missing = piece.gap_bytes;
-        let mark = format!("{end_of_line}[towline: at least {missing} bytes of this log are missing here]\n");
-        bytes = [mark.as_bytes(), &bytes].concat().into();
-    }
-    *line_start = bytes.last().map_or(*line_start, |last| *last == b'\n');
-    bytes
 }
 
 /// A body of this type that no browser reads as something else and no proxy holds back.

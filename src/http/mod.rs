@@ -6,19 +6,16 @@
 mod answer;
 mod api;
 mod api_log;
-mod body;
 mod events;
 mod guard;
-mod host;
 mod interlink;
-mod io;
 mod lines;
 mod logs;
 mod openapi;
+mod passthrough;
 mod probes;
 mod query;
 mod serve;
-mod token;
 mod upgrade;
 
 use std::sync::Arc;
@@ -26,11 +23,11 @@ use std::sync::Arc;
 use axum::Router;
 use tokio::sync::Semaphore;
 
-use crate::{hub::Hub, limits};
+use crate::{hub::Hub, jobscript::JobScripts, limits};
 
+pub use crate::server::{BadToken, Token};
 pub use openapi::document;
 pub use serve::serve;
-pub use token::{BadToken, Token};
 
 /// Settings of the edge.
 #[derive(Debug, Clone)]
@@ -45,10 +42,17 @@ pub struct HttpConfig {
     pub allowed_hosts: Option<Vec<String>>,
     /// Largest request body, in bytes. The caller pays: 413.
     pub max_body: usize,
+    /// Largest body of a request to a plugin's own endpoints, in bytes. The caller pays: 413.
+    pub passthrough_max_body: u64,
+    /// Pass `Authorization` and `Cookie` on to plugins' own endpoints, and their `Set-Cookie` back. The hub's own token is
+    /// then among what they see.
+    pub forward_authorization: bool,
     /// Link upgrades under way at once. The next one pays: 503 with Retry-After.
     pub max_handshakes: usize,
     /// Connections at once on a listener. The next one pays: 503 with Retry-After.
     pub max_connections: usize,
+    /// Where the job scripts of creates come from. The default makes none, and refuses a `jobscriptURL`.
+    pub job_scripts: Arc<JobScripts>,
 }
 
 impl Default for HttpConfig {
@@ -58,8 +62,11 @@ impl Default for HttpConfig {
             allowed_origins: Vec::new(),
             allowed_hosts: None,
             max_body: limits::HTTP_MAX_BODY,
+            passthrough_max_body: limits::HTTP_PASSED_BODY,
+            forward_authorization: false,
             max_handshakes: limits::HTTP_MAX_UPGRADES,
             max_connections: limits::HTTP_MAX_CONNECTIONS,
+            job_scripts: Arc::default(),
         }
     }
 }
@@ -71,7 +78,7 @@ pub struct Surface {
     pub rest: bool,
     /// `/ws`, where plugins dial in.
     pub link: bool,
-    /// `/api/v1` and `/metrics`.
+    /// `/api/v1`, `/metrics` and plugins' own endpoints.
     pub admin: bool,
 }
 
@@ -126,6 +133,7 @@ pub fn router(hub: Arc<Hub>, config: HttpConfig, surface: Surface) -> Router {
     }
     if surface.admin {
         routes = routes.merge(api::routes()).merge(probes::metrics_route());
+        routes = routes.merge(passthrough::routes());
     }
     routes
         .fallback(guard::no_such_path)

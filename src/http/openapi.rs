@@ -14,7 +14,7 @@ use utoipa::{
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{answer::ErrorBody, api, api_log, events, interlink, logs::typed, probes, upgrade};
+use super::{answer::ErrorBody, api, api_log, events, interlink, logs::typed, passthrough, probes, upgrade};
 use crate::hub::{PluginView, PodView};
 
 /// The document.
@@ -43,7 +43,7 @@ pub(super) async fn serve() -> Response {
     paths(
         interlink::create, interlink::delete, interlink::status, interlink::get_logs, interlink::pinglink,
         interlink::update_cache, upgrade::upgrade, api::version, serve, api::plugins, api::plugin, api::forget,
-        api::pods, api::pod, api::delete, api_log::log, events::events, probes::healthz, probes::readyz, probes::metrics,
+        api::pods, api::pod, api::delete, api_log::log, events::events, passthrough::pass, probes::healthz, probes::readyz, probes::metrics,
     ),
     components(schemas(PluginView, PodView, ErrorBody)),
     tags(
@@ -241,7 +241,7 @@ mod tests {
         let paths = document["paths"].as_object().unwrap();
         assert_eq!(
             paths.len(),
-            6 * 2 + 1 + 8 + 3,
+            6 * 2 + 1 + 8 + 1 + 3,
             "{:?}",
             paths.keys().collect::<Vec<_>>()
         );

@@ -1,196 +1,52 @@
-//! From a listener to requests: one task a connection, all of them ended before [`serve`] returns.
+//! A router on a listener.
 
-use std::{convert::Infallible, future::Future, pin::pin, sync::Arc};
+use std::future::Future;
 
-use axum::{
-    Router,
-    body::{Body, HttpBody},
-    http::{Request, Response},
-};
-use hyper::{body::Incoming, server::conn::http1, service::Service};
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::Semaphore,
-    task::JoinSet,
-    time::timeout,
-};
-use tokio_util::sync::CancellationToken;
+use axum::Router;
+use hyper_util::service::TowerToHyperService;
 
-use super::{
-    io::{Answering, Progress, Timed},
-    logs::Closing,
-};
-use crate::{
-    limits,
-    transport::{Io, Listener},
-};
+use crate::{server, transport::Listener};
 
-/// Who is at the other end of the connection, for people.
-#[derive(Debug, Clone)]
-pub(super) struct Remote(pub(super) Arc<str>);
-
-/// Serves `router` on `listener`, at most `max_connections` at once, until `shutdown` is done. Then no connection is accepted, followed logs and
-/// watches end, open requests may finish for a few seconds, and all that is left is dropped. Upgraded links
-/// are the hub's business (see [`Hub::drain`](crate::hub::Hub::drain)).
+/// Serves `router` on `listener`, at most `max_connections` at once, until `shutdown` is done. Then no connection is
+/// accepted, followed logs and watches end, open requests may finish for a few seconds, and all that is left is dropped.
+/// Upgraded links are the hub's business (see [`Hub::drain`](crate::hub::Hub::drain)).
 pub async fn serve(
-    mut listener: Listener,
+    listener: Listener,
     router: Router,
     max_connections: usize,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    let closing = CancellationToken::new();
-    let slots = Arc::new(Semaphore::new(max_connections));
-    let refusals = Arc::new(Semaphore::new(limits::HTTP_MAX_TURNED_AWAY));
-    let mut connections = JoinSet::new();
-    let mut shutdown = pin!(shutdown);
-    loop {
-        let (socket, remote) = tokio::select! {
-            biased;
-            () = &mut shutdown => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match Arc::clone(&slots).try_acquire_owned() {
-            Ok(slot) => {
-                let connection = connection(socket, remote.into(), router.clone(), closing.clone());
-                connections.spawn(async move {
-                    connection.await;
-                    drop(slot);
-                });
-            }
-            Err(_) => {
-                tracing::warn!(max_connections, "too many connections");
-                if let Ok(slot) = Arc::clone(&refusals).try_acquire_owned() {
-                    connections.spawn(async move {
-                        turn_away(socket).await;
-                        drop(slot);
-                    });
-                }
-            }
-        }
-    }
-    drop(listener);
-    closing.cancel();
-    let all = async { while connections.join_next().await.is_some() {} };
-    if timeout(limits::HTTP_SHUTDOWN_GRACE, all).await.is_err() {
-        tracing::info!(left = connections.len(), "requests are dropped at shutdown");
-        connections.shutdown().await;
-    }
-}
-
-/// Says why, then reads on until the client has seen it: closed with its request unread, the socket would be reset and
-/// the answer lost.
-async fn turn_away(mut socket: Io) {
-    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
-        Content-Type: text/plain; charset=utf-8\r\nContent-Length: 39\r\n\r\nthe hub has too many open connections.\n";
-    // Not before it asks: a client takes an early answer for nonsense.
-    let mut asked = [0; 1024];
-    let _ = timeout(limits::HTTP_LINGER / 2, socket.read(&mut asked)).await;
-    let said = async {
-        socket.write_all(ANSWER).await?;
-        socket.shutdown().await?;
-        tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
-    };
-    // A client that does not take it, or does not close, is not waited for.
-    let _ = timeout(limits::HTTP_LINGER, said).await;
-}
-
-async fn connection(socket: Io, remote: Arc<str>, router: Router, closing: CancellationToken) {
-    let progress = Progress::new();
-    let service = Requests {
-        router: TowerToHyperService::new(router),
-        progress: progress.clone(),
-        remote: Remote(remote),
-        closing: Closing(closing.clone()),
-    };
-    let socket = TokioIo::new(Timed::new(socket, progress));
-    let served = http1::Builder::new()
-        .header_read_timeout(None)
-        .max_headers(limits::HTTP_MAX_HEADERS)
-        .max_header_size(limits::HTTP_MAX_HEAD)
-        .max_buf_size(limits::HTTP_MAX_HEAD)
-        .serve_connection(socket, service)
-        .with_upgrades();
-    let mut served = pin!(served);
-    let ended = tokio::select! {
-        ended = &mut served => ended,
-        () = closing.cancelled() => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
-    }
-}
-
-/// The router with what it must know of the connection.
-struct Requests {
-    router: TowerToHyperService<Router>,
-    progress: Progress,
-    remote: Remote,
-    closing: Closing,
-}
-
-impl Service<Request<Incoming>> for Requests {
-    type Response = Response<Answered>;
-    type Error = Infallible;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let answering = self.progress.request();
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(self.remote.clone());
-        request.extensions_mut().insert(self.closing.clone());
-        let answer = self.router.call(request);
-        Box::pin(async move {
-            Ok(answer.await?.map(|body| Answered {
-                body,
-                _answering: answering,
-            }))
-        })
-    }
-}
-
-/// A response body; the request is answered when hyper lets go of it.
-struct Answered {
-    body: Body,
-    _answering: Answering,
-}
-
-impl HttpBody for Answered {
-    type Data = axum::body::Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
-        std::pin::Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
-    }
+    server::serve(
+        listener,
+        TowerToHyperService::new(router),
+        max_connections,
+        shutdown,
+    )
+    .await;
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::time::Duration;
+    use std::{convert::Infallible, time::Duration};
 
-    use axum::routing::{get, post};
+    use axum::{
+        body::Body,
+        http::Response,
+        routing::{get, post},
+    };
     use tokio::{
-        io::{AsyncReadExt, DuplexStream, duplex},
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         time::{Instant, sleep},
     };
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::{
+        limits,
+        server::{body::read, connection},
+        transport::Io,
+    };
 
     /// The client's end of a served connection.
     fn client() -> DuplexStream {
@@ -201,7 +57,7 @@ mod tests {
     fn served() -> (DuplexStream, tokio::task::JoinHandle<()>) {
         let (near, far) = duplex(64 << 10);
         let upload = |body: Body| async move {
-            match crate::http::body::read(body, 100).await {
+            match read(body, 100).await {
                 Ok(bytes) => Response::new(Body::from(bytes)),
                 Err(refusal) => refusal.plain(),
             }
@@ -215,7 +71,7 @@ mod tests {
         let task = tokio::spawn(connection(
             Io::other(near),
             "test".into(),
-            router,
+            TowerToHyperService::new(router),
             CancellationToken::new(),
         ));
         (far, task)

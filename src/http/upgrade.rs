@@ -14,11 +14,12 @@ use hyper_util::rt::TokioIo;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use tracing::Instrument;
 
-use super::{Edge, answer::Refusal, guard::bare, io::Timed, serve::Remote};
+use super::{Edge, answer::Refusal, guard::bare};
 use crate::{
     code::{Code, reason},
-    hub::Identity,
+    hub::{Identity, Way},
     limits,
+    server::{Remote, Timed},
     transport::{Io, WebSocket, accept_key},
     wire::{Status, Subprotocol},
 };
@@ -111,7 +112,11 @@ fn prepare(edge: &Edge, request: &mut Request) -> Result<Prepared, Refused> {
         accept,
         subprotocol,
         upgrade,
-        identity: Identity { plugin: None, remote },
+        identity: Identity {
+            plugin: None,
+            remote,
+            way: Way::Link,
+        },
         permit,
     })
 }

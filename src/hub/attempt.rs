@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Hub,
+    Hub, Way,
     call::request,
     calls::PendingDelete,
     create::{Held, NewPod},
@@ -74,15 +74,22 @@ impl Hub {
                 Err(status) => return Err(self.give_up(new, plugin, status)),
             };
             if retry.must_ask(&route) {
+                if route.way == Way::Http {
+                    // It asks with the whole pod.
+                    self.tell_placed(plugin, &new.payload, false);
+                }
                 let there = tokio::select! {
                     biased;
                     () = flight.cancel.cancelled() => return Err(deleted()),
                     there = self.ask(&route, &new.pod, deadline) => there,
                 };
                 match there {
-                    Some(There::Present(job_id)) => return Ok(created(new, job_id)),
-                    Some(There::Absent) => {}
-                    None => {
+                    Some(There::Present(job_id)) => {
+                        self.tell_created(plugin, new, &route);
+                        return Ok(created(new, job_id));
+                    }
+                    Some(There::Absent) if retry.believes_absent(&route) => {}
+                    Some(There::Absent) | None => {
                         tracing::debug!(plugin, pod = %new.pod, attempt = retry.attempt(), "outcome of a create still unknown");
                         drop(slot);
                         pause(flight, Instant::now() + RETRY_DELAY).await?;
@@ -96,7 +103,10 @@ impl Hub {
             let result = self.send_create(&route, new, retry.begin(), deadline).await;
             drop(slot);
             let status = match result {
-                Ok(response) => return Ok(created(new, job_id(response))),
+                Ok(response) => {
+                    self.tell_created(plugin, new, &route);
+                    return Ok(created(new, job_id(response)));
+                }
                 Err(status) => status,
             };
             match retry.next(&status, &route) {
@@ -115,6 +125,13 @@ impl Hub {
                 pause(flight, again).await?;
             }
             last = Some(status);
+        }
+    }
+
+    /// What a plugin took over its link the other way must know of. What came by HTTP is known there.
+    fn tell_created(&self, plugin: &str, new: &NewPod, route: &Route) {
+        if route.way == Way::Link {
+            self.tell_placed(plugin, &new.payload, true);
         }
     }
 

@@ -28,6 +28,8 @@ impl Hub {
         deadline: Instant,
     ) -> Result<Response, Status> {
         let began = Instant::now();
+        let carried = |key: &str| request.metadata.get(key).cloned().unwrap_or_default();
+        let (session, traceparent) = (carried("interlink-http-session"), carried("traceparent"));
         let result = match tokio::time::timeout_at(deadline, route.calls.acquire()).await {
             Ok(Ok(_slot)) => {
                 let left = deadline
@@ -49,7 +51,10 @@ impl Hub {
             )
             .not_started()),
         };
-        self.metrics.call(op, result.as_ref(), began.elapsed());
+        let took = began.elapsed();
+        self.metrics.call(op, route.way, result.as_ref(), took);
+        let code = result.as_ref().map_or_else(Status::kind, |_| Code::Ok);
+        tracing::debug!(op, plugin = %route.plugin, way = %route.way, %code, session, traceparent, ?took, "call");
         result
     }
 }

@@ -233,6 +233,11 @@ impl CallTable {
         state.pending.values().any(|deletes| deletes.contains_key(uid))
     }
 
+    /// Whether this uid was deleted.
+    pub(crate) fn is_buried(&self, uid: &str) -> bool {
+        lock(&self.state).tombstones.contains(uid)
+    }
+
     /// How many deletes are kept.
     pub(crate) fn pending_count(&self) -> usize {
         lock(&self.state).pending_count

@@ -22,6 +22,10 @@ pub struct HubConfig {
     pub delete_when_offline: DeleteWhenOffline,
     /// Whether a plugin that offers it may have its link compressed. Frames that carry secrets never are.
     pub compression: bool,
+    /// Whether requests to plugins' own HTTP endpoints are passed on (feature `http`).
+    pub http_passthrough: bool,
+    /// Plugins that are reached by HTTP alone: a link of such a name is refused.
+    pub http_only: Vec<String>,
     /// Where placements, states, creates in hand and deletes that wait survive a restart.
     pub state_dir: super::StateDir,
 }
@@ -36,6 +40,8 @@ impl Default for HubConfig {
             anti_entropy: limits::ANTI_ENTROPY,
             delete_when_offline: DeleteWhenOffline::Durable,
             compression: true,
+            http_passthrough: true,
+            http_only: Vec::new(),
             state_dir: super::StateDir::None,
         }
     }
@@ -104,6 +110,8 @@ pub struct Identity {
     pub plugin: Option<String>,
     /// Peer address for people.
     pub remote: String,
+    /// Whether the plugin dialled, or this hub calls it.
+    pub way: super::Way,
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //!    +------ loss, not_started, try later -----+
 //! ```
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
@@ -32,6 +32,7 @@ const PLACE_AGAIN: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(crate) struct NewPod {
     pub(crate) pod: PodRef,
+    /// What the plugin gets; empty until it was made.
     pub(crate) payload: Bytes,
     pub(crate) scope: Option<String>,
     pub(crate) annotation: Option<String>,
@@ -39,6 +40,17 @@ pub(crate) struct NewPod {
     /// Container names and images, for a pod that is lost before it has told any state.
     pub(crate) names: Vec<(String, String)>,
     pub(crate) meta: CallMeta,
+}
+
+/// What the plugin gets, still to be made.
+pub(crate) type Making = Pin<Box<dyn Future<Output = Result<Bytes, Status>> + Send>>;
+
+/// How a create begins.
+pub(crate) enum Begin {
+    /// Anew.
+    Make(Making),
+    /// At this plugin: an earlier life of the hub may have sent it.
+    Resume(String),
 }
 
 impl std::fmt::Debug for NewPod {
@@ -54,12 +66,16 @@ impl Hub {
     ///
     /// # Cancel safety
     /// Dropping the future does not end the create.
-    pub(crate) async fn create_once(self: &Arc<Self>, new: NewPod) -> Result<CreateStruct, Status> {
+    pub(crate) async fn create_once(
+        self: &Arc<Self>,
+        new: NewPod,
+        payload: Making,
+    ) -> Result<CreateStruct, Status> {
         let uid = new.pod.uid.clone();
         let flight = match self.calls.enter_create(&uid)? {
             Entered::Running(flight) => flight,
             Entered::New(flight) => {
-                self.start_create(new, flight.clone(), None);
+                self.start_create(new, flight.clone(), Begin::Make(payload));
                 flight
             }
         };
@@ -73,25 +89,25 @@ impl Hub {
         }
     }
 
-    /// Runs a create in a task of its own. `resumed`: at this plugin, and an earlier life of the hub may have sent it.
+    /// Runs a create in a task of its own.
     pub(crate) fn start_create(
         self: &Arc<Self>,
         new: NewPod,
         flight: Arc<Flight<CreateStruct>>,
-        resumed: Option<String>,
+        begin: Begin,
     ) {
-        let hub = self.clone();
+        let (hub, uid) = (self.clone(), new.pod.uid.clone());
         tokio::spawn(async move {
             let mut guard = Landing {
                 hub: &hub,
-                uid: &new.pod.uid,
+                uid: &uid,
                 flight: &flight,
                 result: None,
             };
             let fly = async {
-                match resumed {
-                    Some(plugin) => hub.fly_on(&new, &plugin, &flight).await,
-                    None => hub.fly(&new, &flight).await,
+                match begin {
+                    Begin::Resume(plugin) => hub.fly_on(&new, &plugin, &flight).await,
+                    Begin::Make(payload) => hub.fly(new, payload, &flight).await,
                 }
             };
             tokio::select! {
@@ -121,12 +137,23 @@ impl Hub {
         self.create_ended(new, flight, result).await
     }
 
-    async fn fly(&self, new: &NewPod, flight: &Flight<CreateStruct>) -> Result<CreateStruct, Status> {
-        let uid = &new.pod.uid;
-        if let Some(known) = self.known_create(uid) {
+    async fn fly(
+        &self,
+        mut new: NewPod,
+        payload: Making,
+        flight: &Flight<CreateStruct>,
+    ) -> Result<CreateStruct, Status> {
+        if let Some(known) = self.known_create(&new.pod.uid) {
             return Ok(known);
         }
         let deadline = Instant::now() + limits::CREATE_TIMEOUT;
+        new.payload = tokio::select! {
+            biased;
+            made = payload => made?,
+            () = flight.cancel.cancelled() => return Err(deleted()),
+            () = self.draining.cancelled() => return Err(draining()),
+        };
+        let new = &new;
         let plugin = tokio::select! {
             biased;
             placed = self.place_new(new, Instant::now() + self.config.create_hold) => placed?,

@@ -8,9 +8,9 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    Hub, Identity,
+    Hub, HubConfig, Identity, Way,
     peer::Link,
-    registry::SessionNumber,
+    registry::{Refused, SessionNumber},
     sync::{self, Plan},
     watch::Change,
 };
@@ -22,6 +22,9 @@ use crate::{
     transport::Transport,
     wire::{EventAck, Outbox, Register, Role, Subprotocol, Welcome, feature},
 };
+
+/// Why the HTTP way is ended, or not begun.
+const LINK_IS_THERE: &str = "the plugin has its own link";
 
 /// Runs one link to its end.
 pub(crate) async fn serve<T: Transport>(
@@ -39,7 +42,7 @@ pub(crate) async fn serve<T: Transport>(
             return;
         }
     };
-    if let Err((code, why)) = check(&accepted.register, &identity) {
+    if let Err((code, why)) = check(&accepted.register, &identity, &hub.config.http_only) {
         hub.metrics.refuse(if code == CloseCode::FORBIDDEN {
             "forbidden"
         } else {
@@ -57,12 +60,26 @@ pub(crate) async fn serve<T: Transport>(
     }
     let register = accepted.register.clone();
     let name = register.plugin.clone();
-    let attached = match hub.registry.attach(register.clone(), identity.remote.clone()) {
+    let way = identity.way;
+    let attached = match hub
+        .registry
+        .attach(register.clone(), identity.remote.clone(), way)
+    {
         Ok(attached) => attached,
-        Err(why) => {
+        Err(Refused::Full) => {
             hub.metrics.refuse("too_many_plugins");
+            let why = format!(
+                "{} plugin names are known already; forget some with `towline plugins forget`",
+                limits::HUB_PLUGINS
+            );
             accepted
                 .refuse(CloseCode::OVERLOADED, &why, limits::BACKOFF_MAX)
+                .await;
+            return;
+        }
+        Err(Refused::HasLink) => {
+            accepted
+                .refuse(CloseCode::NORMAL, LINK_IS_THERE, Duration::ZERO)
                 .await;
             return;
         }
@@ -76,12 +93,27 @@ pub(crate) async fn serve<T: Transport>(
         connection: None,
         why: None,
     };
-    if let Some(old) = attached.old {
-        hub.metrics.takeovers.inc();
-        old.close(
-            CloseCode::SUPERSEDED,
-            "a newer connection of this plugin name took over",
-        );
+    match attached.old {
+        None => {}
+        // Its creates are let finish: nobody else could tell what became of them. Logs go on over the link.
+        Some((old, Way::Http)) if way == Way::Link => {
+            old.drain(
+                CloseCode::NORMAL,
+                LINK_IS_THERE,
+                limits::CREATE_TIMEOUT,
+                Duration::ZERO,
+            );
+        }
+        Some((old, _)) => {
+            hub.metrics.takeovers.inc();
+            old.close(
+                CloseCode::SUPERSEDED,
+                "a newer connection of this plugin name took over",
+            );
+        }
+    }
+    if way == Way::Link && hub.has_two_ways(&name) && !super::way::is_shared(&register, way) {
+        tracing::warn!(plugin = %name, "this plugin is called over HTTP too, and does not say that it looks for pods that came to it that way (feature x-towline-shared): those that it does not know will count as lost");
     }
     if attached.alarm {
         hub.metrics.takeover_alarms.inc();
@@ -95,7 +127,10 @@ pub(crate) async fn serve<T: Transport>(
         hub.metrics.reconnects.inc();
     }
     let outbox = register.outbox.unwrap_or_default();
-    let features = in_force(&register.features, hub.config.compression);
+    let mut features = in_force(&register.features, &hub.config);
+    if hub.has_two_ways(&name) && register.features.iter().any(|name| name == feature::SHARED) {
+        features.push(feature::SHARED.to_owned());
+    }
     let events = features.iter().any(|name| name == feature::EVENTS) && outbox.epoch != 0;
     let link = Arc::new(Link {
         hub: Arc::downgrade(&hub),
@@ -130,7 +165,7 @@ pub(crate) async fn serve<T: Transport>(
         events,
         read_soon: !attached.read,
     };
-    tracing::info!(plugin = %name, remote = %identity.remote, %subprotocol, session = attached.number.get(), first_read = plan.first_read, "plugin connected");
+    tracing::info!(plugin = %name, %way, remote = %identity.remote, %subprotocol, session = attached.number.get(), first_read = plan.first_read, "plugin connected");
     hub.count_plugins();
     hub.publish_plugin(
         &name,
@@ -155,7 +190,7 @@ pub(crate) async fn serve<T: Transport>(
         () = work => connection.ended().await,
     };
     let read_pauses = connection.stats().read_pauses;
-    tracing::info!(plugin = %name, code = ended.code.0, reason = ?ended.reason, by_peer = ended.by_peer, read_pauses, "plugin disconnected");
+    tracing::info!(plugin = %name, %way, code = ended.code.0, reason = ?ended.reason, by_peer = ended.by_peer, read_pauses, "plugin disconnected");
     session.why = Some(if ended.reason.is_empty() {
         ended.code.meaning().to_owned()
     } else {
@@ -188,7 +223,7 @@ impl Drop for Present {
 }
 
 /// What must be right about a Register.
-fn check(register: &Register, identity: &Identity) -> Result<(), (CloseCode, String)> {
+fn check(register: &Register, identity: &Identity, http_only: &[String]) -> Result<(), (CloseCode, String)> {
     let violation = |text: String| Err((CloseCode::VIOLATION, text));
     if register.role() == Role::Observer {
         return violation("observers are not served on the link; use GET /api/v1/events".into());
@@ -207,6 +242,12 @@ fn check(register: &Register, identity: &Identity) -> Result<(), (CloseCode, Str
         return Err((
             CloseCode::FORBIDDEN,
             format!("this credential may not be used as plugin {shown}"),
+        ));
+    }
+    if identity.way == Way::Link && http_only.contains(&register.plugin) {
+        return Err((
+            CloseCode::FORBIDDEN,
+            format!("hub.plugins.{shown}.transport is http: no link is taken"),
         ));
     }
     for (what, count) in [
@@ -246,11 +287,16 @@ fn small_message(register: &Register) -> Option<u64> {
 }
 
 /// Features that are offered and known here.
-fn in_force(offered: &[String], compression: bool) -> Vec<String> {
-    let known = [feature::FLOW_CONTROL, feature::EVENTS, feature::ZSTD];
+fn in_force(offered: &[String], config: &HubConfig) -> Vec<String> {
+    let known = [
+        (feature::FLOW_CONTROL, true),
+        (feature::EVENTS, true),
+        (feature::ZSTD, config.compression),
+        (feature::HTTP, config.http_passthrough),
+    ];
     known
         .iter()
-        .filter(|name| compression || **name != feature::ZSTD)
+        .filter_map(|(name, allowed)| allowed.then_some(name))
         .filter(|name| offered.iter().any(|other| other == *name))
         .map(|name| (*name).to_owned())
         .collect()
@@ -281,10 +327,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_feature_is_in_force_when_both_sides_have_it_and_compression_when_it_is_allowed() {
-        let offered = ["zstd", "x-site-other", "events"].map(str::to_owned);
-        assert_eq!(in_force(&offered, true), [feature::EVENTS, feature::ZSTD]);
-        assert_eq!(in_force(&offered, false), [feature::EVENTS]);
-        assert_eq!(in_force(&[], true), [""; 0]);
+    fn a_feature_is_in_force_when_both_sides_have_it_and_when_it_is_allowed() {
+        let offered = ["zstd", "x-site-other", "http", "events"].map(str::to_owned);
+        let all = HubConfig::default();
+        assert_eq!(
+            in_force(&offered, &all),
+            [feature::EVENTS, feature::ZSTD, feature::HTTP]
+        );
+        let few = HubConfig {
+            compression: false,
+            http_passthrough: false,
+            ..HubConfig::default()
+        };
+        assert_eq!(in_force(&offered, &few), [feature::EVENTS]);
+        assert_eq!(in_force(&[], &all), [""; 0]);
     }
 }

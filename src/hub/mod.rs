@@ -13,9 +13,11 @@
 //! | `calls`, `flight` | what is under way: one operation a uid, its result for all who ask |
 //! | `create`, `attempt`, `retry`, `delete` | how a create or delete gets through, once |
 //! | `call` | one unary call |
+//! | `exchange` | a request to a plugin's own HTTP endpoints, streamed |
 //! | `logs` | how a log is read over lost links, streamed or pulled |
 //! | `link`, `peer`, `sync` | the life of one link, what it sends by itself, how the table stays true |
 //! | `rest` | interLink's six calls, as the HTTP edge makes them |
+//! | `way` | link or HTTP: which one a plugin is reached by, and who looks on |
 //! | `view`, `watch`, `metrics`, `readiness` | what people and programs see |
 //!
 //! Locks are short and never held over an await; none is taken while another is held, but for that of the store's queue,
@@ -27,6 +29,7 @@ mod calls;
 mod config;
 mod create;
 mod delete;
+mod exchange;
 mod flight;
 mod link;
 mod logs;
@@ -44,6 +47,7 @@ mod store;
 mod sync;
 mod view;
 mod watch;
+mod way;
 
 use std::{
     collections::HashSet,
@@ -70,11 +74,13 @@ use crate::{
 };
 
 pub use config::{CallMeta, DeleteWhenOffline, HubConfig, Identity};
+pub use exchange::{Exchange, Upload};
 pub use logs::{LogPiece, LogQuery, LogViewer};
 pub use placement::{ANNOTATION, NODE_LABEL};
 pub use store::{MemoryFile, StateDir, StoreError};
 pub use view::{Check, PluginView, PodView};
 pub use watch::WatchEvent;
+pub use way::{Onlooker, Way};
 
 /// The hub. Shared as `Arc<Hub>`.
 #[derive(Debug)]
@@ -85,8 +91,11 @@ pub struct Hub {
     calls: CallTable,
     metrics: Metrics,
     changes: tokio::sync::broadcast::Sender<WatchEvent>,
+    onlookers: Mutex<way::Onlookers>,
     /// One for each log stream that may be open in the whole hub.
     log_slots: Arc<Semaphore>,
+    /// One for each request to plugins' own endpoints that may be under way in the whole hub.
+    exchanges: Arc<Semaphore>,
     /// Cancelled when this hub begins to go away.
     draining: CancellationToken,
     store: Store,
@@ -113,7 +122,9 @@ impl Hub {
             calls: CallTable::default(),
             metrics,
             changes: watch::channel(),
+            onlookers: Mutex::default(),
             log_slots,
+            exchanges: Arc::new(Semaphore::new(limits::HUB_EXCHANGES)),
             draining: CancellationToken::new(),
             store,
             closed: CancellationToken::new(),

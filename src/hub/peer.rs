@@ -202,7 +202,10 @@ mod tests {
             }),
             ..Register::default()
         };
-        let attached = hub.registry.attach(register, "test".into()).unwrap();
+        let attached = hub
+            .registry
+            .attach(register, "test".into(), crate::hub::Way::Link)
+            .unwrap();
         Link {
             hub: Arc::downgrade(hub),
             plugin: "p".into(),

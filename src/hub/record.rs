@@ -20,7 +20,7 @@ use crate::{
     code::{Code, reason},
     interlink::CreateStruct,
     planted::{self, Bug},
-    wire::{PodState, Status},
+    wire::{PodState, Presence, Status},
 };
 
 impl Hub {
@@ -92,6 +92,9 @@ impl Hub {
     /// A plugin told a state. Says what it did.
     pub(crate) fn apply_state(&self, source: Source<'_>, state: PodState) -> Applied {
         let uid = state.pod.as_ref().map(|pod| pod.uid.clone()).unwrap_or_default();
+        if self.is_ghost(source, &state, &uid) {
+            return Applied::Unchanged;
+        }
         let before = self.watched_view(&uid);
         let applied = self.change_pods(|pods| pods.apply(source, state));
         match applied {
@@ -106,6 +109,29 @@ impl Hub {
             Applied::Unchanged | Applied::Suspected | Applied::Refused => {}
         }
         applied
+    }
+
+    /// Whether a plugin with two ways tells of a pod that was deleted over the other one: it is to be deleted here too, and
+    /// it does not come back.
+    fn is_ghost(&self, source: Source<'_>, state: &PodState, uid: &str) -> bool {
+        let unknown = || self.read_pods(|pods| pods.get(uid).is_none());
+        if !self.has_two_ways(source.plugin) || !self.calls.is_buried(uid) || !unknown() {
+            return false;
+        }
+        if state.presence() == Presence::Present
+            && !self.calls.is_pending(uid)
+            && let Some(pod) = state.pod.clone()
+        {
+            let delete = PendingDelete {
+                pod,
+                grace_seconds: None,
+                pod_json: bytes::Bytes::new(),
+            };
+            if let Err(full) = self.keep_delete(source.plugin, delete) {
+                tracing::warn!(plugin = source.plugin, uid, error = %full, "a pod that was deleted over the other way stays at its plugin");
+            }
+        }
+        true
     }
 
     /// The plugin says that a pod is deleted and gone.
@@ -148,6 +174,9 @@ impl Hub {
         self.calls.confirmed(plugin, uid);
         self.store.drop_delete(plugin, uid);
         self.count_pending();
+        if let Some(onlooker) = self.onlooker(plugin) {
+            onlooker.deleted(uid);
+        }
         let before = self.pod_view(uid);
         let applied = self.change_pods(|pods| {
             let owned = pods.get(uid).is_some_and(|entry| entry.plugin == plugin);

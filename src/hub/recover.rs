@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     CallMeta, Hub,
     calls::PendingDelete,
-    create::NewPod,
+    create::{Begin, NewPod},
     flight::Entered,
     registry::lock,
     store::{CreateRow, DeleteRow, Recovered},
@@ -64,7 +64,7 @@ impl Hub {
             Ok(Entered::New(flight)) => {
                 // The row of the pod may be missing when only the create was written before the end.
                 self.pod_placed(&new, &plugin);
-                self.start_create(new, flight, Some(plugin));
+                self.start_create(new, flight, Begin::Resume(plugin));
             }
             Ok(Entered::Running(_)) => {}
             // Deleted meanwhile: nothing is to be created.

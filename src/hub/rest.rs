@@ -17,7 +17,8 @@ use super::{
 use crate::{
     code::{Code, reason},
     interlink::{
-        CreateStruct, PingResponse, Pod, PodCreateRequests, PodStatus, complete, lost, validate_create,
+        CreateStruct, PingResponse, Pod, PodCreateRequests, PodStatus, RetrievedPodData, complete, lost,
+        validate_create,
     },
     limits,
     wire::{Status, Timestamp},
@@ -36,6 +37,25 @@ impl Hub {
         body: PodCreateRequests,
         meta: CallMeta,
     ) -> Result<CreateStruct, Status> {
+        self.create_with(scope, body, meta, |pod| std::future::ready(Ok(pod)))
+            .await
+    }
+
+    /// The same, and `finish` completes what the plugin gets: before the pod is placed, and only if it is neither known
+    /// nor being created. A delete ends the wait for it.
+    ///
+    /// # Errors
+    /// Those of [`Hub::create`], and what `finish` fails with.
+    pub async fn create_with<F>(
+        self: &Arc<Self>,
+        scope: Option<&str>,
+        body: PodCreateRequests,
+        meta: CallMeta,
+        finish: impl FnOnce(RetrievedPodData) -> F,
+    ) -> Result<CreateStruct, Status>
+    where
+        F: Future<Output = Result<RetrievedPodData, Status>> + Send + 'static,
+    {
         validate_create(&body)
             .map_err(|bad| Status::new(Code::InvalidArgument, reason::BAD_POD, bad.to_string()))?;
         let spec = body.pod.spec();
@@ -44,16 +64,20 @@ impl Hub {
             .iter()
             .map(|container| (container.name.clone(), container.image.clone()))
             .collect();
-        let payload = serde_json::to_vec(&body.retrieve()).map_err(|error| {
-            Status::new(
-                Code::Internal,
-                "",
-                format!("the pod cannot be written as JSON: {error}"),
-            )
-        })?;
+        let finished = finish(body.retrieve());
+        let payload = async {
+            let payload = serde_json::to_vec(&finished.await?).map_err(|error| {
+                Status::new(
+                    Code::Internal,
+                    "",
+                    format!("the pod cannot be written as JSON: {error}"),
+                )
+            })?;
+            Ok(Bytes::from(payload))
+        };
         let new = NewPod {
             pod: body.pod.pod_ref(),
-            payload: Bytes::from(payload),
+            payload: Bytes::new(),
             scope: scope.map(str::to_owned),
             annotation: body.pod.annotations().get(ANNOTATION).cloned(),
             node_name: Some(body.pod.node_name().to_owned()),
@@ -61,7 +85,7 @@ impl Hub {
             meta,
         };
         drop(body);
-        self.create_once(new).await
+        self.create_once(new, Box::pin(payload)).await
     }
 
     /// Ends a pod. Success means that the plugin has confirmed it, or that it is kept for a plugin that is away.
@@ -123,9 +147,11 @@ impl Hub {
                     ),
                     None => complete(pod, state?),
                 }
+                .map(|told| with_job(told, &entry.job_id))
             };
             pods.iter().filter_map(one).collect()
         });
+        self.tell_asked(pods);
         // What is told must not be taken back by a restart: it is on the disk first. A disk that fails or is slow does
         // not keep the state from who asks.
         let told_too_early = || pods.iter().any(|pod| self.store.holds_pod(pod.uid()));
@@ -202,6 +228,18 @@ impl Hub {
     /// Drops the cached state of a pod, never where it runs. Its plugin is asked for it at once, or when it is back.
     pub fn update_cache(&self, uid: &str) {
         self.state_dropped(uid);
+    }
+}
+
+/// A plugin that names the job in its answer to the create alone has named it.
+fn with_job(told: PodStatus, job_id: &str) -> PodStatus {
+    if told.jid.is_empty() {
+        PodStatus {
+            jid: job_id.to_owned(),
+            ..told
+        }
+    } else {
+        told
     }
 }
 

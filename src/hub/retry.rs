@@ -1,6 +1,6 @@
 //! When a create is sent again: the retry table of docs/PROTOCOL.md. Pure.
 
-use super::registry::Route;
+use super::{Way, registry::Route};
 use crate::{
     code::{Code, reason},
     planted::{self, Bug},
@@ -34,6 +34,8 @@ struct Sent {
     jobs_epoch: u64,
     /// The plugin itself could not tell.
     ask: bool,
+    /// Unknown when an earlier life of the hub sent it.
+    way: Option<Way>,
 }
 
 impl Retry {
@@ -46,6 +48,7 @@ impl Retry {
                 instance: String::new(),
                 jobs_epoch: 0,
                 ask: true,
+                way: None,
             }),
         }
     }
@@ -68,6 +71,13 @@ impl Retry {
             .is_some_and(|sent| sent.ask || !sent.has_records(&route.instance, route.jobs_epoch))
     }
 
+    /// Whether this peer can know that there is no such pod: one that has only its own records knows nothing of an
+    /// attempt that went the other way.
+    pub(crate) fn believes_absent(&self, route: &Route) -> bool {
+        let elsewhere = |sent: &Sent| sent.way.is_some_and(|way| way != route.way);
+        route.shared || !self.unknown.as_ref().is_some_and(elsewhere)
+    }
+
     /// Judges the answer to the attempt that was sent on this route.
     pub(crate) fn next(&mut self, status: &Status, route: &Route) -> Next {
         let next = self.judge(status);
@@ -77,6 +87,7 @@ impl Retry {
                 instance: route.instance.clone(),
                 jobs_epoch: route.jobs_epoch,
                 ask: status.kind() == Code::Unknown,
+                way: Some(route.way),
             });
         }
         next
@@ -88,6 +99,7 @@ impl Retry {
             instance: route.instance.clone(),
             jobs_epoch: route.jobs_epoch,
             ask: false,
+            way: Some(route.way),
         });
     }
 
@@ -175,6 +187,7 @@ mod tests {
             instance: "one".into(),
             jobs_epoch,
             ask: false,
+            way: None,
         };
         assert!(sent(3).has_records("two", 3));
         assert!(!sent(3).has_records("one", 4));

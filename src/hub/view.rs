@@ -31,8 +31,10 @@ pub struct PluginView {
     pub ready: bool,
     /// Why not ready or not connected; empty when fine.
     pub reason: String,
-    /// Peer address of its last link.
+    /// Peer address of its last link, or the plugin's own when the hub calls it.
     pub remote: String,
+    /// How the hub reaches it: link | http; empty when it does not.
+    pub way: String,
     /// When its present link came up, RFC 3339; none when not connected.
     pub since: Option<String>,
     /// RFC 3339; None for "never".
@@ -124,6 +126,7 @@ pub(crate) fn plugin_view(name: &str, plugin: &Plugin, pods: usize) -> PluginVie
         ready: plugin.is_ready(),
         reason: plugin.reason(),
         remote: plugin.remote.clone(),
+        way: if connected { plugin.way.name() } else { "" }.to_owned(),
         since: connected.then(|| rfc3339(plugin.since)),
         last_seen: Some(rfc3339(last_seen)),
         pods,

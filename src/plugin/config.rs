@@ -56,6 +56,13 @@ pub struct PluginConfig {
     /// without one a random number. A handler that keeps its own records over restarts sets its own; when it changes,
     /// the jobs in `state_dir` are forgotten.
     pub jobs_epoch: u64,
+    /// How often this side pings the hub of its own accord, beside answering the hub's pings (every 20 s by default): a
+    /// hub that has gone without a word is noticed 10 s after such a ping, and not only after the hub's idle limit (60 s).
+    /// None, the default: never.
+    pub ping_interval: Option<Duration>,
+    /// What serves while there is no link, in words. With it, each kind of trouble is logged once when it begins and once
+    /// when it has ended, together with this; without it, every failed dial.
+    pub meanwhile: Option<String>,
     /// First delay between two dials.
     pub reconnect_min: Duration,
     /// Largest delay between two dials, before jitter.
@@ -85,6 +92,8 @@ impl PluginConfig {
             compression: Compression::Auto,
             state_dir: None,
             jobs_epoch: 0,
+            ping_interval: None,
+            meanwhile: None,
             reconnect_min: limits::BACKOFF_MIN,
             reconnect_max: limits::BACKOFF_MAX,
             dial_timeout: Duration::from_secs(15),
@@ -147,6 +156,9 @@ impl PluginConfig {
             self.reconnect_min,
             600 * second,
         )?;
+        if let Some(interval) = self.ping_interval {
+            check_range("ping_interval", interval, second, 600 * second)?;
+        }
         check_range("dial_timeout", self.dial_timeout, second / 10, 600 * second)?;
         // The hub waits REGISTER_TIMEOUT for Register, and the node is asked before it.
         check_range(
@@ -176,6 +188,8 @@ impl fmt::Debug for PluginConfig {
             .field("compression", &self.compression)
             .field("state_dir", &self.state_dir)
             .field("jobs_epoch", &self.jobs_epoch)
+            .field("ping_interval", &self.ping_interval)
+            .field("meanwhile", &self.meanwhile)
             .field("reconnect_min", &self.reconnect_min)
             .field("reconnect_max", &self.reconnect_max)
             .field("dial_timeout", &self.dial_timeout)
@@ -301,6 +315,8 @@ mod tests {
         );
         let min = error(|config| config.reconnect_max = Duration::from_millis(500));
         assert_eq!(min, "reconnect_max is \"500ms\": it must be between 1s and 600s");
+        let ping = error(|config| config.ping_interval = Some(Duration::ZERO));
+        assert_eq!(ping, "ping_interval is \"0ns\": it must be between 1s and 600s");
         assert!(error(|config| config.hub = "127.0.0.1:3000".to_owned()).starts_with("hub is "));
         assert!(error(|config| config.kind = "two words".to_owned()).starts_with("kind is \"two words\""));
         assert!(

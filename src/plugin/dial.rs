@@ -6,10 +6,13 @@ use std::{
     time::Duration,
 };
 
-use super::config::{PluginConfig, TOKEN_BOUND, is_token};
+use super::{
+    NoLink,
+    config::{PluginConfig, TOKEN_BOUND, is_token},
+};
 use crate::{
     code::Reconnect,
-    transport::{self, Dial, DialError, Io, Transport, WebSocket},
+    transport::{self, ConnectError, Dial, DialError, Io, Transport, WebSocket},
 };
 
 /// Makes one transport to the hub for each call. [`super::Plugin::run`] uses its own over WebSocket; tests and other
@@ -20,6 +23,11 @@ pub trait Dialer: Send + Sync + 'static {
 
     /// Dials once.
     fn dial(&self) -> impl Future<Output = Result<Self::Transport, DialFailure>> + Send;
+
+    /// Waits until a dial makes sense, however long that takes. At once, unless the dialer knows better.
+    fn ready(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// Why no transport came.
@@ -32,6 +40,8 @@ pub struct DialFailure {
     pub retry_after: Duration,
     /// How to come back: [`Reconnect::Slow`] when trying again soon will not mend it.
     pub reconnect: Reconnect,
+    /// What kind of trouble it is.
+    pub cause: NoLink,
 }
 
 impl DialFailure {
@@ -41,7 +51,12 @@ impl DialFailure {
             message: message.into(),
             retry_after: Duration::ZERO,
             reconnect: Reconnect::Backoff,
+            cause: NoLink::Unreachable,
         }
+    }
+
+    fn because(self, cause: NoLink) -> Self {
+        Self { cause, ..self }
     }
 
     /// The same, but trying again soon will not mend it.
@@ -87,7 +102,7 @@ impl Dialer for HubDialer {
 
 impl From<DialError> for DialFailure {
     fn from(error: DialError) -> Self {
-        let failure = Self::new(error_chain(&error));
+        let failure = Self::new(error_chain(&error)).because(cause(&error));
         match error {
             // A hub that says so will say so again: 4500 and 4503 over HTTP.
             DialError::Refused {
@@ -99,6 +114,30 @@ impl From<DialError> for DialFailure {
             },
             _ => failure,
         }
+    }
+}
+
+/// What a person is to look at.
+fn cause(error: &DialError) -> NoLink {
+    match error {
+        DialError::Token
+        | DialError::Connect(ConnectError::Settings(_))
+        | DialError::Refused {
+            status: 401 | 403 | 407,
+            ..
+        } => NoLink::Credentials,
+        // What knows no such path, method or upgrade, or answers with a page.
+        DialError::Refused {
+            status: 200..=400 | 404 | 405 | 410 | 426 | 501,
+            ..
+        }
+        | DialError::NotWebSocket { .. } => NoLink::Unsupported,
+        DialError::Connect(ConnectError::Tls { .. })
+        | DialError::Refused {
+            status: 401..=499, ..
+        }
+        | DialError::Timeout { .. } => NoLink::Handshake,
+        _ => NoLink::Unreachable,
     }
 }
 
@@ -119,18 +158,16 @@ async fn read_token(path: &Path) -> Result<String, DialFailure> {
     let text = match tokio::fs::read_to_string(path).await {
         Ok(text) => text,
         Err(error) => {
-            return Err(DialFailure::new(format!(
-                "cannot read the token file {shown}: {error}"
-            )));
+            let text = format!("cannot read the token file {shown}: {error}");
+            return Err(DialFailure::new(text).because(NoLink::Credentials));
         }
     };
     let token = text.trim();
     if is_token(token) {
         Ok(token.to_owned())
     } else {
-        Err(DialFailure::new(format!(
-            "the token file {shown} must hold {TOKEN_BOUND}"
-        )))
+        let text = format!("the token file {shown} must hold {TOKEN_BOUND}");
+        Err(DialFailure::new(text).because(NoLink::Credentials))
     }
 }
 
@@ -157,6 +194,36 @@ mod tests {
             assert!(failure.message.contains("must hold"), "{failure}");
             assert!(!failure.message.contains("secret"), "{failure}");
         }
+    }
+
+    #[test]
+    fn each_trouble_is_told_from_the_others() {
+        let refused = |status| DialError::Refused {
+            url: "ws://hub/ws".to_owned(),
+            status,
+            retry_after: None,
+            body: String::new(),
+        };
+        for (status, expected) in [
+            (200, NoLink::Unsupported),
+            (302, NoLink::Unsupported),
+            (400, NoLink::Unsupported),
+            (401, NoLink::Credentials),
+            (403, NoLink::Credentials),
+            (404, NoLink::Unsupported),
+            (421, NoLink::Handshake),
+            (426, NoLink::Unsupported),
+            (502, NoLink::Unreachable),
+            (503, NoLink::Unreachable),
+        ] {
+            assert_eq!(cause(&refused(status)), expected, "{status}");
+        }
+        let stranger = DialError::NotWebSocket {
+            url: "ws://hub/ws".to_owned(),
+            problem: "it did not take subprotocol".to_owned(),
+        };
+        assert_eq!(cause(&stranger), NoLink::Unsupported);
+        assert_eq!(cause(&DialError::Token), NoLink::Credentials);
     }
 
     #[test]

@@ -99,6 +99,13 @@ impl Feed {
         }
     }
 
+    /// While nobody takes events they pile up, one a pod: past so many a hub that comes reads all states instead.
+    pub(super) fn bound(&self, most: usize) {
+        if self.lock().outbox.len() > most {
+            self.discard();
+        }
+    }
+
     pub(super) fn ack(&self, ack: EventAck) {
         self.acked(&mut self.lock(), |outbox| outbox.ack(ack));
         // The window may be open again.
@@ -162,6 +169,11 @@ impl Feed {
         }
         waiting.overruled = self.broken();
         overrule(status, waiting.overruled.as_deref())
+    }
+
+    /// What is true of the node, whatever the handler says.
+    pub(super) fn overruled(&self, status: NodeStatus) -> NodeStatus {
+        overrule(status, self.broken().as_deref())
     }
 
     /// The node status to send, when the handler or the journal has news.
@@ -246,5 +258,28 @@ fn overrule(status: NodeStatus, broken: Option<&str>) -> NodeStatus {
             ..status
         },
         None => status,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::PodRef;
+
+    #[test]
+    fn events_that_nobody_takes_are_let_go_of_past_their_bound_and_the_epoch_says_so() {
+        let feed = Feed::new(Outbox::new(random_epoch()));
+        let push = |uid: &str| {
+            let state = PodState::absent(PodRef::new(uid, "default", "a"));
+            feed.push(PodEventType::Deleted, state);
+        };
+        ["a", "b", "c", "c"].into_iter().for_each(push);
+        let (before, _) = feed.describe();
+        feed.bound(3);
+        assert_eq!(feed.describe(), (before, false));
+        push("d");
+        feed.bound(3);
+        let (after, empty) = feed.describe();
+        assert!(empty && after.epoch != before.epoch);
     }
 }

@@ -7,7 +7,10 @@ use std::{
 
 use bytes::Bytes;
 
-use super::feed::Feed;
+use super::{
+    feed::Feed,
+    http::{self, HttpAnswer, HttpCall},
+};
 use crate::{
     connection::LogSink,
     wire::{LogOptions, LogPosition, LogsEnd, NodeStatus, PodEventType, PodRef, PodState, Status},
@@ -79,7 +82,7 @@ pub struct LogRequest {
     pub start: Option<LogPosition>,
 }
 
-/// A plugin's own work: five calls, each answered once.
+/// A plugin's own work: five calls, each answered once, and HTTP endpoints of its own if it has some.
 ///
 /// Calls run at the same time. A future is dropped when its caller has gone: work that must be finished
 /// belongs into a task of its own. A create is the exception: once begun it runs to its end, creates of one pod
@@ -112,6 +115,29 @@ pub trait Handler: Send + Sync + 'static {
     /// What the plugin has, and whether it is ready (with a reason if not). Asked before each registration.
     fn node(&self) -> impl Future<Output = NodeStatus> + Send;
 
+    /// Whether the plugin has HTTP endpoints of its own. Asked before each registration: only then is the feature `http`
+    /// offered, and [`Handler::http`] called.
+    fn endpoints(&self) -> bool {
+        false
+    }
+
+    /// Serves a request to the plugin's own endpoints (`/plugins/NAME/http/...` at the hub): the head of the answer, its
+    /// body, then Ok. An error before the head is answered as that failure; after it, the answer is cut off.
+    fn http(&self, call: HttpCall, answer: HttpAnswer) -> impl Future<Output = Result<(), Status>> + Send {
+        drop((call, answer));
+        async { Err(http::none()) }
+    }
+
+    /// Features of its own to offer to the hub, `x-VENDOR-NAME`. None by default.
+    fn features(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// A link stands, with these features in force. Before its first call.
+    fn linked(&self, features: &[String]) {
+        let _ = features;
+    }
+
     /// Gets the handle to push events with, once, before the first dial. The default pushes none: the hub then polls.
     fn attach(&self, events: Events) {
         drop(events);
@@ -142,6 +168,22 @@ impl<H: Handler> Handler for Arc<H> {
 
     fn node(&self) -> impl Future<Output = NodeStatus> + Send {
         H::node(self)
+    }
+
+    fn endpoints(&self) -> bool {
+        H::endpoints(self)
+    }
+
+    fn http(&self, call: HttpCall, answer: HttpAnswer) -> impl Future<Output = Result<(), Status>> + Send {
+        H::http(self, call, answer)
+    }
+
+    fn features(&self) -> Vec<String> {
+        H::features(self)
+    }
+
+    fn linked(&self, features: &[String]) {
+        H::linked(self, features);
     }
 
     fn attach(&self, events: Events) {

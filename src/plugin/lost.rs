@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DialFailure, dial::error_chain};
+use super::{DialFailure, NoLink, dial::error_chain};
 use crate::{
     code::{CloseCode, Reconnect},
     connection::{Connection, Ended, HandshakeError},
@@ -13,8 +13,11 @@ pub(super) struct Lost {
     /// How long the link was good; zero when it never was.
     pub(super) lived: Duration,
     pub(super) why: String,
+    pub(super) cause: NoLink,
     pub(super) reconnect: Reconnect,
     pub(super) retry_after: Duration,
+    /// The hub was done with it: nothing is wrong.
+    pub(super) orderly: bool,
 }
 
 impl Lost {
@@ -23,8 +26,10 @@ impl Lost {
         Self {
             lived: Duration::ZERO,
             why: why.into(),
+            cause: NoLink::Handshake,
             reconnect: Reconnect::Backoff,
             retry_after: Duration::ZERO,
+            orderly: false,
         }
     }
 }
@@ -36,8 +41,10 @@ impl Lost {
             // One that broke in the same instant was up as well.
             lived: lived.max(Duration::from_millis(1)),
             why: describe(ended),
+            cause: NoLink::Lost,
             reconnect: ended.code.reconnect(),
             retry_after: ended.retry_after,
+            orderly: ended.code == CloseCode::NORMAL && ended.by_peer,
         }
     }
 }
@@ -47,6 +54,7 @@ impl From<DialFailure> for Lost {
         Self {
             reconnect: failure.reconnect,
             retry_after: failure.retry_after,
+            cause: failure.cause,
             ..Self::failed(failure.message)
         }
     }
@@ -61,6 +69,7 @@ impl From<HandshakeError> for Lost {
             } => Self {
                 reconnect: code.reconnect(),
                 retry_after,
+                orderly: code == CloseCode::NORMAL,
                 ..lost
             },
             _ => lost,

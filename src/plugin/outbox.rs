@@ -217,6 +217,11 @@ impl Outbox {
         self.epoch.get()
     }
 
+    /// How many are kept.
+    pub fn len(&self) -> usize {
+        self.by_seq.len()
+    }
+
     /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.by_seq.is_empty()

@@ -23,15 +23,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ConfigError, Dialer, Events, Handler, PluginConfig,
+    ConfigError, DialFailure, Dialer, Events, Handler, PluginConfig,
     backoff::Backoff,
     creates::Creates,
     dial::HubDialer,
     durable,
+    fallback::Fallback,
     feed::Feed,
-    guard,
-    journal::{Disk, Journal, random_epoch},
+    journal::{Disk, Journal, Writer, random_epoch},
+    local::{Door, Local},
     lost::{CloseOnDrop, Lost, printable},
+    node,
     outbox::{Outbox, Resumed},
     serve::Serve,
 };
@@ -78,6 +80,9 @@ pub struct Plugin<H> {
     disk: Option<Box<dyn Disk>>,
     journal: Option<Journal>,
     state: watch::Sender<LinkState>,
+    /// For calls that come by another way than the link.
+    door: Arc<Door>,
+    fallback: Fallback,
     /// When a shutdown takes effect though something still runs: one grace for all of it.
     stop_at: OnceLock<Instant>,
 }
@@ -106,6 +111,8 @@ impl<H: Handler> Plugin<H> {
             disk: None,
             journal: None,
             state: watch::Sender::new(LinkState::Idle),
+            door: Arc::new(Door::new()),
+            fallback: Fallback::default(),
             stop_at: OnceLock::new(),
         }
     }
@@ -120,6 +127,17 @@ impl<H: Handler> Plugin<H> {
     /// Follows where the link stands. Fast changes may be skipped.
     pub fn states(&self) -> watch::Receiver<LinkState> {
         self.state.subscribe()
+    }
+
+    /// A handle for callers in this process, whose calls are the same as those of the link.
+    pub fn local(&self) -> Local<H> {
+        Local {
+            handler: Arc::clone(&self.handler),
+            creates: Arc::clone(&self.creates),
+            feed: Arc::clone(&self.feed),
+            door: Arc::clone(&self.door),
+            node_timeout: self.config.node_timeout,
+        }
     }
 
     /// Keeps the plugin linked to its hub until `shutdown`: what fails is logged and tried again, for ever. A
@@ -141,6 +159,47 @@ impl<H: Handler> Plugin<H> {
         dialer: D,
         shutdown: CancellationToken,
     ) -> Result<(), ConfigError> {
+        let write = self.open().await?;
+        // A create goes no further than the run that wrote it down.
+        let _end = self.creates.end_on_drop();
+        let _open = self.door.open();
+        tokio::select! {
+            biased;
+            () = durable::write(write, Arc::clone(&self.feed)) => Ok(()),
+            () = self.serve(dialer, shutdown) => Ok(()),
+        }
+    }
+
+    /// As [`Plugin::run`] without any link: only the calls of [`Plugin::local`] are served, with the same records.
+    ///
+    /// # Errors
+    /// As [`Plugin::run`].
+    pub async fn run_unlinked(mut self, shutdown: CancellationToken) -> Result<(), ConfigError> {
+        let write = self.open().await?;
+        let _end = self.creates.end_on_drop();
+        let _open = self.door.open();
+        let serve = async {
+            while !shutdown.is_cancelled() {
+                // Nobody is told what the handler pushes.
+                let _ = self.feed.take_node();
+                self.feed.discard();
+                tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => {}
+                    () = self.feed.changed() => {}
+                }
+            }
+            self.stop().await;
+        };
+        tokio::select! {
+            biased;
+            () = durable::write(write, Arc::clone(&self.feed)) => Ok(()),
+            () = serve => Ok(()),
+        }
+    }
+
+    /// Checks the settings and takes up the records of the former run.
+    async fn open(&mut self) -> Result<Option<Writer>, ConfigError> {
         self.config.check()?;
         let (journal, writer) = durable::open(self.disk.take(), &mut self.config).await?.unzip();
         if let Some(journal) = &journal {
@@ -148,14 +207,7 @@ impl<H: Handler> Plugin<H> {
             self.feed.keep_in(journal.clone());
         }
         self.journal = journal;
-        // A create goes no further than the run that wrote it down.
-        let _end = self.creates.end_on_drop();
-        let write = durable::write(writer, Arc::clone(&self.feed));
-        tokio::select! {
-            biased;
-            () = write => Ok(()),
-            () = self.serve(dialer, shutdown) => Ok(()),
-        }
+        Ok(writer)
     }
 
     /// Links until the shutdown.
@@ -169,11 +221,16 @@ impl<H: Handler> Plugin<H> {
             let delay = backoff.delay(lost.lived, lost.reconnect, lost.retry_after);
             let (hub, why) = (&self.config.hub, printable(&lost.why));
             let next_try_in = format!("{:.1}s", delay.as_secs_f64());
-            if lost.lived.is_zero() {
+            if let Some(meanwhile) = &self.config.meanwhile {
+                self.fallback.begins(&lost, hub, meanwhile, &next_try_in);
+            } else if lost.orderly {
+                tracing::info!(%hub, %why, %next_try_in, "the link to the hub is over");
+            } else if lost.lived.is_zero() {
                 tracing::warn!(%hub, %why, %next_try_in, "cannot connect to the hub");
             } else {
                 tracing::warn!(%hub, %why, %next_try_in, "lost the link to the hub");
             }
+            self.feed.bound(limits::OUTBOX_UNLINKED);
             self.enter(LinkState::Backoff);
             tokio::select! {
                 biased;
@@ -181,7 +238,12 @@ impl<H: Handler> Plugin<H> {
                 () = tokio::time::sleep(delay) => {}
             }
         }
-        self.creates.stop(self.stop_at()).await;
+        self.stop().await;
+    }
+
+    /// Lets what runs finish, and writes down what is left.
+    async fn stop(&self) {
+        tokio::join!(self.creates.stop(self.stop_at()), self.door.empty(self.stop_at()));
         if let Some(journal) = &self.journal
             && !matches!(
                 tokio::time::timeout(CLOSE_WAIT, journal.flush()).await,
@@ -198,10 +260,14 @@ impl<H: Handler> Plugin<H> {
 
     /// One link from its dial to its end; nothing when the plugin is to stop.
     async fn link<D: Dialer>(&self, dialer: &D, shutdown: &CancellationToken) -> Option<Lost> {
+        self.enter(LinkState::Dialing);
         let registered = tokio::select! {
             biased;
             () = shutdown.cancelled() => return None,
-            registered = self.register(dialer) => registered,
+            registered = async {
+                dialer.ready().await;
+                self.register(dialer).await
+            } => registered,
         };
         let (registered, since) = match registered {
             Ok(registered) => (registered, Instant::now()),
@@ -212,6 +278,7 @@ impl<H: Handler> Plugin<H> {
         };
         let events = has_feature(&registered.welcome, feature::EVENTS);
         let session = registered.welcome.session.clone();
+        self.handler.linked(&registered.welcome.features);
         let serve = Serve {
             handler: Arc::clone(&self.handler),
             creates: Arc::clone(&self.creates),
@@ -228,6 +295,9 @@ impl<H: Handler> Plugin<H> {
             hub = %self.config.hub, plugin = %self.config.name, session = %printable(&session), events,
             "connected to the hub"
         );
+        if let Some(meanwhile) = &self.config.meanwhile {
+            self.fallback.ends(&self.config.hub, meanwhile);
+        }
         let ended = self.keep(&connection, events, &hub_drains, shutdown).await;
         self.feed.lost();
         self.enter(LinkState::Closed);
@@ -239,22 +309,20 @@ impl<H: Handler> Plugin<H> {
 
     /// Dials, asks the node at the same time, and registers.
     async fn register<D: Dialer>(&self, dialer: &D) -> Result<connection::Registered<D::Transport>, Lost> {
-        self.enter(LinkState::Dialing);
         self.feed.ask_node();
         let dial = tokio::time::timeout(self.config.dial_timeout, dialer.dial());
-        let (dialled, node) = tokio::join!(dial, self.node());
+        let (dialled, node) = tokio::join!(dial, node::ask(&self.handler, self.config.node_timeout));
         let transport = match dialled {
             Ok(Ok(transport)) => transport,
             Ok(Err(failure)) => return Err(failure.into()),
             Err(_) => {
-                return Err(Lost::failed(format!(
-                    "no connection within {:?}",
-                    self.config.dial_timeout
-                )));
+                let text = format!("no connection within {:?}", self.config.dial_timeout);
+                return Err(DialFailure::new(text).into());
             }
         };
         self.enter(LinkState::Registering);
-        let (config, codec) = (connection::Config::dialling(), self.config.codec);
+        let (mut config, codec) = (connection::Config::dialling(), self.config.codec);
+        config.dial_ping_interval = self.config.ping_interval;
         let registered = connection::register_as(transport, self.introduction(node), config, codec).await?;
         self.resume(&registered.welcome)?;
         Ok(registered)
@@ -331,25 +399,6 @@ impl<H: Handler> Plugin<H> {
         Ok(())
     }
 
-    async fn node(&self) -> NodeStatus {
-        let handler = Arc::clone(&self.handler);
-        let asked = guard::guard("node", async move { Ok(handler.node().await) });
-        let why = match tokio::time::timeout(self.config.node_timeout, asked).await {
-            Ok(Ok(status)) => return status,
-            Ok(Err(status)) => status.message,
-            Err(_) => format!(
-                "the plugin did not tell its node's status within {:?}",
-                self.config.node_timeout
-            ),
-        };
-        tracing::warn!(%why, "registering as not ready");
-        NodeStatus {
-            ready: false,
-            reason: why,
-            ..NodeStatus::default()
-        }
-    }
-
     fn introduction(&self, node: NodeStatus) -> Register {
         let (outbox, empty) = self.feed.describe();
         // A handler that let its handle go pushes nothing: without the feature the hub polls.
@@ -361,6 +410,15 @@ impl<H: Handler> Plugin<H> {
         if self.config.offers_compression() {
             features.push(feature::ZSTD.to_owned());
         }
+        if self.handler.endpoints() {
+            features.push(feature::HTTP.to_owned());
+        }
+        if self.config.meanwhile.is_some() {
+            // What came by the other way came to this very plugin.
+            features.push(feature::SHARED.to_owned());
+        }
+        features.extend(self.handler.features());
+        features.dedup();
         Register {
             role: Role::Plugin.into(),
             plugin: self.config.name.clone(),

@@ -4,10 +4,13 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
-use super::{Create, Delete, Handler, LogRequest, Which, creates::Creates, feed::Feed, guard, status};
+use super::{
+    Create, Delete, Handler, HttpAnswer, HttpCall, LogRequest, Which, creates::Creates, feed::Feed, guard,
+    http, status,
+};
 use crate::{
     code::{CloseCode, Code, reason},
-    connection::{BoxFuture, CancelSignal, LogSink, Peer},
+    connection::{BodyReader, BodySink, BoxFuture, CancelSignal, LogSink, Peer},
     limits,
     wire::{
         CreatePod, CreateResult, DeletePod, DeleteResult, EventAck, GetStatus, LogsEnd, NodeStatus, PodEvent,
@@ -69,15 +72,43 @@ impl<H: Handler> Peer for Serve<H> {
                     let done = bounded(asked, limits::STATUS_TIMEOUT, &cancel, serve.status(op)).await;
                     done.map(response::Result::GetStatus)
                 }
-                request::Op::HttpRequest(_) => {
-                    let text = "this plugin has no HTTP endpoints of its own";
-                    Err(Status::new(Code::Unimplemented, reason::NOT_SUPPORTED, text).not_started())
-                }
+                request::Op::HttpRequest(_) => Err(http::none()),
             };
             answer.map_or_else(failed, |result| Response {
                 status: None,
                 result: Some(result),
             })
+        })
+    }
+
+    fn exchange(
+        &self,
+        request: Request,
+        body: BodyReader,
+        sink: BodySink,
+        cancel: CancelSignal,
+    ) -> BoxFuture<Response> {
+        let handler = Arc::clone(&self.handler);
+        Box::pin(async move {
+            let Some(request::Op::HttpRequest(head)) = request.op else {
+                return failed(http::none());
+            };
+            let call = HttpCall {
+                head,
+                body,
+                metadata: request.metadata,
+            };
+            // Its deadline is the session's, and ends with the head of the answer.
+            let work = guard::guard(
+                "http",
+                async move { handler.http(call, HttpAnswer::new(sink)).await },
+            );
+            let done = tokio::select! {
+                biased;
+                done = work => done,
+                () = cancel.cancelled() => Err(Status::new(Code::Cancelled, "", "the caller has gone")),
+            };
+            done.map_or_else(failed, |()| Response::default())
         })
     }
 
@@ -114,7 +145,7 @@ impl<H: Handler> Peer for Serve<H> {
 }
 
 impl<H: Handler> Serve<H> {
-    async fn create(
+    pub(super) async fn create(
         self,
         op: CreatePod,
         attempt: u32,
@@ -136,7 +167,7 @@ impl<H: Handler> Serve<H> {
         })
     }
 
-    async fn delete(self, op: DeletePod) -> Result<DeleteResult, Status> {
+    pub(super) async fn delete(self, op: DeletePod) -> Result<DeleteResult, Status> {
         let pod = guard::pod(op.pod)?;
         // A pod that is being created cannot be ended yet: the job would come after its end.
         self.creates.settled(&pod.uid).await;
@@ -188,7 +219,7 @@ impl<H: Handler> Serve<H> {
 }
 
 /// Runs a call within its deadline: what the caller asked for, or the default.
-async fn bounded<T>(
+pub(super) async fn bounded<T>(
     asked: Duration,
     default: Duration,
     cancel: &CancelSignal,

@@ -69,6 +69,16 @@ impl Session {
             let text = "the peer takes no HTTP requests (features `http` and `flow_control`)";
             return Err(Status::new(Code::Unimplemented, reason::NOT_SUPPORTED, text).not_started());
         }
+        let most = self.peer_limits.max_calls / limits::BODY_CALLS_SHARE;
+        if streams_body(&request) && self.streams.outgoing_bodies() >= most as usize {
+            let text = if most == 0 {
+                let (takes, needed) = (self.peer_limits.max_calls, limits::BODY_CALLS_SHARE);
+                format!("the peer takes {takes} calls at once; HTTP requests need one that takes {needed}")
+            } else {
+                format!("{most} HTTP requests to the peer are under way, as many as may be at once")
+            };
+            return Err(Status::new(Code::ResourceExhausted, reason::TOO_MANY_CALLS, text).not_started());
+        }
         let recv = Some(RecvWindow::body());
         self.open(Kind::Call, Body::Request(request), deadline, recv, now)
     }
@@ -163,10 +173,12 @@ impl Session {
             Kind::Logs => 0,
         };
         let sensitive = matches!(&body, Body::Request(request) if request.sensitive);
+        let carries_body = matches!(&body, Body::Request(request) if streams_body(request));
         let stream = Outgoing {
             kind,
             state: OutgoingState::Queued,
             deadline: Some(deadline),
+            body: carries_body,
             since: now,
             send: Sending::new(SendCredit::new(credit)),
             recv,

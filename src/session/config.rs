@@ -20,6 +20,8 @@ pub struct Config {
     pub register_timeout: Duration,
     /// How often the hub pings.
     pub ping_interval: Duration,
+    /// How often the dialling side pings of its own accord, beside answering the hub; none: never.
+    pub dial_ping_interval: Option<Duration>,
     /// How long a silence may last after a ping.
     pub ping_timeout: Duration,
     /// How long a call may go unanswered before a ping.
@@ -45,6 +47,7 @@ impl Default for Config {
             max_unacked_events: limits::MAX_UNACKED_EVENTS,
             register_timeout: limits::REGISTER_TIMEOUT,
             ping_interval: limits::PING_INTERVAL,
+            dial_ping_interval: None,
             ping_timeout: limits::PING_TIMEOUT,
             call_probe: limits::CALL_PROBE,
             idle: limits::IDLE_TIMEOUT,

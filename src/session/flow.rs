@@ -46,13 +46,17 @@ impl Session {
 
     /// Offers body bytes of a call, in either direction.
     pub fn send_data(&mut self, id: StreamId, data: Data) -> Offer<Data> {
-        let len = data.data.len();
+        let len = data.counts();
         if len > limits::MAX_LOG_CHUNK {
             return Offer::Gone;
         }
         let send = match self.streams.incoming.get_mut(&id) {
-            Some(stream) => (stream.kind == Kind::Call && stream.state == IncomingState::Running)
-                .then_some(&mut stream.send),
+            Some(stream) if stream.kind == Kind::Call && stream.state == IncomingState::Running => {
+                // The answer has begun: as of a log, only its caller knows how long it may go on.
+                stream.deadline = None;
+                Some(&mut stream.send)
+            }
+            Some(_) => None,
             None => (self.streams.outgoing.get_mut(&id))
                 .filter(|stream| stream.kind == Kind::Call && stream.state != OutgoingState::Cancelling)
                 .map(|stream| &mut stream.send),
@@ -111,7 +115,8 @@ impl Session {
             if stream.state == OutgoingState::Cancelling {
                 return;
             }
-            if stream.kind == Kind::Logs {
+            // The answer has begun. Data on any other call is no answer: that one keeps its deadline.
+            if stream.kind == Kind::Logs || stream.body {
                 stream.deadline = None;
             }
             if fits(stream.kind) && stream.recv.as_mut().is_none_or(|window| window.receive(cost)) {

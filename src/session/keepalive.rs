@@ -15,7 +15,7 @@ pub(crate) struct Keepalive {
     /// When reading began again after a pause of this side's choice: no silence before counts.
     listening: Instant,
     last_socket: Instant,
-    /// When the next regular ping is due; the dialling side sends none.
+    /// When the next regular ping is due; none when this side sends none, as the dialling side by default.
     next_ping: Option<Instant>,
     /// When a ping was sent that nothing has followed.
     pinged: Option<Instant>,
@@ -23,7 +23,8 @@ pub(crate) struct Keepalive {
     probe_from: Instant,
     next_id: u64,
     pub(crate) idle: Duration,
-    interval: Duration,
+    /// Of the regular pings.
+    interval: Option<Duration>,
     timeout: Duration,
     probe: Duration,
 }
@@ -37,16 +38,20 @@ enum Verdict {
 
 impl Keepalive {
     pub(crate) fn new(config: &Config, side: Side, now: Instant) -> Self {
+        let interval = match side {
+            Side::Hub => Some(config.ping_interval),
+            Side::Plugin => config.dial_ping_interval,
+        };
         Self {
             last_frame: now,
             listening: now,
             last_socket: now,
-            next_ping: (side == Side::Hub).then(|| now + config.ping_interval),
+            next_ping: interval.map(|interval| now + interval),
             pinged: None,
             probe_from: now,
             next_id: 1,
             idle: config.idle,
-            interval: config.ping_interval,
+            interval,
             timeout: config.ping_timeout,
             probe: config.call_probe,
         }
@@ -117,9 +122,7 @@ impl Keepalive {
 
     fn ping(&mut self, now: Instant) -> u64 {
         self.pinged.get_or_insert(now);
-        if self.next_ping.is_some() {
-            self.next_ping = Some(now + self.interval);
-        }
+        self.next_ping = self.interval.map(|interval| now + interval);
         let id = self.next_id;
         self.next_id += 1;
         id

@@ -152,7 +152,7 @@ impl Session {
         }
         let len = match &body {
             Body::LogChunk(chunk) => chunk.data.len(),
-            Body::Data(data) => data.data.len(),
+            Body::Data(data) => data.counts(),
             _ => {
                 self.answered(id);
                 return Ok(Some(body));

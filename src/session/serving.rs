@@ -35,7 +35,7 @@ impl Session {
                 });
             }
             Some(Body::Data(data)) => {
-                self.handle_bytes(id, Kind::Call, data.data.len(), now, |id| Event::Data(id, data));
+                self.handle_bytes(id, Kind::Call, data.counts(), now, |id| Event::Data(id, data));
             }
             Some(Body::Credit(credit)) => self.handle_credit(id, credit.bytes),
             Some(Body::CancelStream(_)) if from_peer => self.handle_cancel(id),

@@ -26,8 +26,10 @@ pub(crate) enum Kind {
 pub(crate) struct Outgoing {
     pub(crate) kind: Kind,
     pub(crate) state: OutgoingState,
-    /// Absent for a log stream that has begun.
+    /// Absent when chunks of the answer have come: of a log, or of a call with bodies.
     pub(crate) deadline: Option<Instant>,
+    /// A body may travel with it.
+    pub(crate) body: bool,
     /// When it was opened or last heard of, for the probe.
     pub(crate) since: Instant,
     pub(crate) send: Sending,
@@ -194,6 +196,11 @@ impl Streams {
             Kind::Logs => self.outgoing_logs,
             Kind::Call => self.outgoing.len() - self.outgoing_logs,
         }
+    }
+
+    /// How many calls with bodies this side has open, those included that were given up and not answered.
+    pub(crate) fn outgoing_bodies(&self) -> usize {
+        self.outgoing.values().filter(|stream| stream.body).count()
     }
 
     /// How many of this kind the peer has open.

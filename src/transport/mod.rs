@@ -3,7 +3,7 @@
 //! Knows sockets, TLS and WebSocket; knows nothing of packets. Learn [`Transport`] and [`Message`].
 //!
 //! [`dial()`] makes a [`WebSocket`] over an [`Io`] to a hub, [`Listener`] accepts an [`Io`] of a peer, and
-//! [`memory`] is a transport without sockets, with faults, for tests.
+//! [`memory`] is a transport within a process, with faults for tests.
 
 mod buffer;
 pub mod dial;

@@ -1,7 +1,5 @@
 //! One connection to the upstream.
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{
     Request, Response,
     body::Incoming,
@@ -10,7 +8,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Failed;
+use super::{Failed, forward::RequestBody};
 use crate::{
     limits,
     transport::{ConnectError, Endpoint, TlsConfig},
@@ -19,7 +17,7 @@ use crate::{
 /// A connection, closed when it is dropped.
 #[derive(Debug)]
 pub(super) struct Link {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<RequestBody>,
     _driver: AbortOnDropHandle<()>,
 }
 
@@ -44,7 +42,7 @@ impl Link {
     }
 
     /// Sends a request and waits for the head of the answer.
-    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failed> {
+    pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failed> {
         self.sender
             .ready()
             .await

@@ -1,10 +1,11 @@
 //! The HTTP client: one request to an endpoint of somebody else, and its answer.
 //!
 //! Knows addresses, connections and how a call fails; knows nothing of pods. Learn [`Upstream`], [`Failed`] (whether
-//! anything was begun) and [`told`] (what an error body says).
+//! anything was begun), [`told`] (what an error body says) and [`Forward`] (a request of somebody else, streamed).
 
 mod exchange;
 mod failed;
+mod forward;
 #[cfg(test)]
 mod tests;
 
@@ -23,8 +24,9 @@ use hyper::{
 };
 use tokio::time::{Instant, timeout, timeout_at};
 
-use self::exchange::Link;
 pub(crate) use self::failed::{Failed, told};
+pub(crate) use self::forward::{Forward, Forwarded};
+use self::{exchange::Link, forward::RequestBody};
 use crate::{
     limits,
     transport::{Endpoint, TlsConfig},
@@ -51,7 +53,7 @@ struct Idle {
 #[derive(Debug, Clone)]
 pub(crate) struct Ask<'a> {
     pub(crate) method: Method,
-    pub(crate) path: &'static str,
+    pub(crate) path: &'a str,
     pub(crate) body: Bytes,
     /// How long the head of the answer may take.
     pub(crate) within: Duration,
@@ -162,7 +164,7 @@ impl Upstream {
         })
     }
 
-    fn request(&self, ask: &Ask<'_>) -> Result<Request<Full<Bytes>>, Failed> {
+    fn request(&self, ask: &Ask<'_>) -> Result<Request<RequestBody>, Failed> {
         let base = self.endpoint.path_or("").trim_end_matches('/');
         let mut request = Request::builder()
             .method(ask.method.clone())
@@ -170,7 +172,7 @@ impl Upstream {
             .header(HOST, self.endpoint.host_header())
             .header(ACCEPT, "*/*")
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(ask.body.clone()))
+            .body(RequestBody::Whole(Full::new(ask.body.clone())))
             .map_err(|error| Failed::NotReached(format!("no request can be made of it: {error}")))?;
         for name in CARRIED {
             let value = ask.metadata.and_then(|metadata| metadata.get(name));

@@ -6,6 +6,7 @@
 
 pub mod codec;
 mod fields;
+pub mod http;
 mod ids;
 mod status;
 mod stored;
@@ -38,4 +39,6 @@ pub mod feature {
     pub const ZSTD: &str = "zstd";
     /// HTTP pass-through.
     pub const HTTP: &str = "http";
+    /// towline's own: H reaches P by another way too, and P looks for pods that came to it so before it says ABSENT.
+    pub const SHARED: &str = "x-towline-shared";
 }

@@ -14,7 +14,12 @@ use nix::{
 pub(crate) fn towline(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_towline"));
     command.args(args).stdin(Stdio::null()).env("NO_COLOR", "1");
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TOWLINE_")) {
+    let ours = |name: &str| {
+        ["TOWLINE_", "INTERLINK", "SIDECAR"]
+            .iter()
+            .any(|word| name.starts_with(word))
+    };
+    for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
         command.env_remove(name);
     }
     command

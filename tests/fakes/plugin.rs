@@ -15,7 +15,7 @@ use tokio::{
 use towline::{
     code::CloseCode,
     connection::{BoxFuture, CancelSignal, Config, Connection, HandshakeError, LogSink, Peer, register_as},
-    hub::{Hub, Identity},
+    hub::{Hub, Identity, Way},
     transport::memory::{Faults, pair},
     wire::{
         EventAck, GetStatus, LogsEnd, NodeStatus, PodEvent, PodRef, PodState, Presence, Register, Request,
@@ -247,11 +247,23 @@ pub(crate) async fn connect_with(
     with: Register,
     config: Config,
 ) -> Result<Linked, HandshakeError> {
+    connect_by(hub, site, with, config, Way::Link).await
+}
+
+/// Connects by this way.
+pub(crate) async fn connect_by(
+    hub: &Arc<Hub>,
+    site: &Arc<Site>,
+    with: Register,
+    config: Config,
+    way: Way,
+) -> Result<Linked, HandshakeError> {
     let (ours, theirs) = pair(16 << 20);
     let faults = ours.faults();
     let identity = Identity {
         plugin: None,
         remote: "test".into(),
+        way,
     };
     let served = tokio::spawn(hub.clone().serve_link_as(theirs, identity, crate::FORM));
     let registered = register_as(ours, with, config, crate::FORM).await?;

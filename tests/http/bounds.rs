@@ -110,7 +110,7 @@ async fn one_connection_too_many_is_told_to_come_back_and_room_is_given_again() 
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
         assert!(answer.to_lowercase().contains("retry-after: 5\r\n"), "{answer}");
         assert!(
-            answer.ends_with("the hub has too many open connections.\n"),
+            answer.ends_with("too many connections are open to it.\n"),
             "{answer}"
         );
     }

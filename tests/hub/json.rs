@@ -24,6 +24,7 @@ impl Typed {
         let identity = Identity {
             plugin: None,
             remote: "test".into(),
+            way: towline::hub::Way::Link,
         };
         tokio::spawn(hub.clone().serve_link_as(theirs, identity, Subprotocol::Json));
         Self(ours)

@@ -27,6 +27,7 @@ fn anyone() -> Identity {
     Identity {
         plugin: None,
         remote: "test".into(),
+        way: towline::hub::Way::Link,
     }
 }
 

@@ -80,6 +80,7 @@ impl Puller {
         let identity = Identity {
             plugin: None,
             remote: "test".into(),
+            way: towline::hub::Way::Link,
         };
         let served = tokio::spawn(hub.clone().serve_link_as(theirs, identity, crate::FORM));
         let with = Register {

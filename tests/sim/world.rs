@@ -170,6 +170,7 @@ impl Dialer for NetDialer {
         let identity = Identity {
             plugin: None,
             remote: "simulated".into(),
+            way: towline::hub::Way::Link,
         };
         tokio::spawn(hub.serve_link(far, identity));
         Ok(Tap::new(near, &self.plugin, self.durable, self.ledger.clone()))

@@ -224,10 +224,16 @@ pub(crate) fn packets() -> BTreeMap<&'static str, Bytes> {
             "http_response",
             packet([(
                 12,
-                answer(response::Result::HttpResponse(HttpResponse {
-                    status: 200,
-                    headers: Vec::new(),
-                })),
+                Body::Data(Data {
+                    head: Some(HttpResponse {
+                        status: 200,
+                        headers: vec![HttpHeader {
+                            name: "content-type".into(),
+                            value: Bytes::from_static(b"text/plain"),
+                        }],
+                    }),
+                    ..Data::default()
+                }),
             )]),
         ),
         (
@@ -237,6 +243,7 @@ pub(crate) fn packets() -> BTreeMap<&'static str, Bytes> {
                 Body::Data(Data {
                     data: Bytes::from_static(b"body"),
                     end: true,
+                    ..Data::default()
                 }),
             )]),
         ),

@@ -6,7 +6,7 @@ use super::{ProcessBackend, finish, log, node, plan, plan::Plan, state, store};
 use crate::{
     code::{Code, reason},
     plugin::{Create, Created, Delete, Deleted, Events, Handler, LogRequest, LogSink, Which},
-    wire::{LogsEnd, NodeStatus, PodEventType, PodState, Status, container_state::State},
+    wire::{LogsEnd, NodeStatus, PodEventType, PodState, Status, container_state::State, feature},
 };
 
 impl Handler for ProcessBackend {
@@ -88,6 +88,11 @@ impl Handler for ProcessBackend {
 
     async fn node(&self) -> NodeStatus {
         self.shared.tell_node().await
+    }
+
+    /// It knows all its pods, whichever way they came.
+    fn features(&self) -> Vec<String> {
+        vec![feature::SHARED.to_owned()]
     }
 
     fn attach(&self, events: Events) {

@@ -39,6 +39,12 @@ pub struct RestConfig {
     pub legacy_list: bool,
     /// The plugin's own `Follow` is good: followed logs are passed through instead of read again and again.
     pub follow: bool,
+    /// The plugin's endpoints beside interLink's may be reached through the hub (feature `http`).
+    pub endpoints: bool,
+    /// Others create pods at this plugin too: what is not known here is looked for there before it is said to be absent.
+    pub shared: bool,
+    /// How long a create of others may be under way at a `shared` plugin: until then a pod that it does not mention may come.
+    pub others_create: Duration,
     /// How long the plugin may take to answer a create; then its outcome is not known.
     pub create_timeout: Duration,
     /// How long the plugin may take to answer anything else, of a log to begin.
@@ -63,6 +69,9 @@ impl RestConfig {
             ping: Ping::Auto,
             legacy_list: false,
             follow: false,
+            endpoints: true,
+            shared: false,
+            others_create: limits::UPSTREAM_CREATE,
             create_timeout: limits::UPSTREAM_CREATE,
             answer_timeout: limits::UPSTREAM_ANSWER_TIMEOUT,
             tls: TlsConfig::default(),

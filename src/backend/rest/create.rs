@@ -21,17 +21,23 @@ impl Shared {
         let body: RetrievedPodData =
             interlink::parse(&create.payload).map_err(|bad| Status::bad_pod(bad).not_started())?;
         let uid = create.pod.uid.clone();
+        let mut adopted = false;
         let begun = {
             let mut pods = self.pods();
             let full = pods.len() >= limits::UPSTREAM_PODS;
             match pods.get_mut(&uid) {
                 Some(entry) if entry.record.created => {
+                    let told = entry.state.as_ref().map(|state| state.job_id.clone());
+                    let recorded = Some(entry.record.job_id.clone()).filter(|job| !job.is_empty());
                     return Ok(Created {
-                        job_id: entry.record.job_id.clone(),
+                        job_id: recorded.or(told).unwrap_or_default(),
                         existed: true,
                     });
                 }
-                Some(_) => true,
+                Some(entry) => {
+                    adopted = entry.record.adopted;
+                    true
+                }
                 None if full => {
                     let text = format!("{} pods are known here already", limits::UPSTREAM_PODS);
                     return Err(Status::new(Code::ResourceExhausted, reason::QUOTA, text).not_started());
@@ -40,7 +46,11 @@ impl Shared {
             }
         };
         let record = Record::new(body.pod.clone());
-        if !begun {
+        if !begun || adopted {
+            if adopted {
+                // It is ours now, and what is written of it says so.
+                self.pods().put(record.clone());
+            }
             // Before it is sent: who comes after a crash must know that it may have been.
             self.keep(record.clone())
                 .await

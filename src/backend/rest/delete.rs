@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::Method;
 
-use super::{Shared, unrecorded};
+use super::{Shared, adopt::minimal, entry::Entry, unrecorded};
 use crate::{
     code::{Code, reason},
     interlink::{self, Pod},
@@ -17,8 +17,18 @@ use crate::{
 impl Shared {
     pub(super) async fn delete(self: Arc<Self>, delete: Delete) -> Result<Deleted, Status> {
         let uid = &delete.pod.uid;
-        let recorded = self.pods().get(uid).map(|entry| entry.record.pod.clone());
-        let known = recorded.is_some();
+        let (recorded, known) = {
+            let pods = self.pods();
+            let entry = pods.get(uid);
+            let known = entry.is_some_and(Entry::is_sure);
+            // Somebody else's pod goes too, though only its name is known.
+            let named = || minimal(&delete.pod).filter(|_| pods.is_shared());
+            let recorded = entry.map(|entry| entry.record.pod.clone()).or_else(named);
+            (recorded, known)
+        };
+        // What comes with the delete says more than a mere name.
+        let is_name = |pod: &Pod| pod.spec().containers.is_empty();
+        let recorded = recorded.filter(|pod| delete.pod_json.is_empty() || !is_name(pod));
         let Some(body) = manifest(recorded, &delete.pod_json) else {
             return Ok(Deleted { existed: false });
         };

@@ -29,6 +29,8 @@ pub(super) struct Entry {
     /// Calls in a row that asked about it first and were not told of it.
     pub(super) unheard: u32,
     pub(super) absent: bool,
+    /// Since when the upstream is asked about it.
+    pub(super) since: Instant,
 }
 
 impl Entry {
@@ -43,7 +45,13 @@ impl Entry {
             not_found: None,
             unheard: 0,
             absent: false,
+            since: Instant::now(),
         }
+    }
+
+    /// Whether the upstream is known to have had it.
+    pub(super) fn is_sure(&self) -> bool {
+        !self.record.adopted || self.record.created || self.state.is_some()
     }
 
     /// Whether a container has ended for good, as far as is known.

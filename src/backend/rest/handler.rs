@@ -1,10 +1,12 @@
-//! The five calls.
+//! The calls of the hub.
 
 use super::{RestBackend, log};
 use crate::{
     code::{Code, reason},
-    plugin::{Create, Created, Delete, Deleted, Events, Handler, LogRequest, LogSink, Which},
-    wire::{LogsEnd, NodeStatus, PodEventType, PodState, Presence, Status},
+    plugin::{
+        Create, Created, Delete, Deleted, Events, Handler, HttpAnswer, HttpCall, LogRequest, LogSink, Which,
+    },
+    wire::{LogsEnd, NodeStatus, PodEventType, PodState, Presence, Status, feature},
 };
 
 impl Handler for RestBackend {
@@ -25,6 +27,9 @@ impl Handler for RestBackend {
 
     /// As the last status call said it: none is made for a hub's question.
     async fn status(&self, which: Which) -> Result<Vec<PodState>, Status> {
+        if let Which::Pods(asked) = &which {
+            self.shared.adopt_named(asked);
+        }
         let pods = self.shared.pods();
         Ok(match which {
             Which::All => pods.states(),
@@ -33,11 +38,29 @@ impl Handler for RestBackend {
     }
 
     async fn logs(&self, request: LogRequest, sink: LogSink) -> Result<LogsEnd, Status> {
+        self.shared.adopt_named(std::slice::from_ref(&request.pod));
         log::stream(&self.shared, request, sink).await
     }
 
     async fn node(&self) -> NodeStatus {
         self.shared.node.status().await
+    }
+
+    fn endpoints(&self) -> bool {
+        self.shared.config.endpoints
+    }
+
+    async fn http(&self, call: HttpCall, answer: HttpAnswer) -> Result<(), Status> {
+        self.shared.pass(call, answer).await
+    }
+
+    fn features(&self) -> Vec<String> {
+        vec![feature::SHARED.to_owned()]
+    }
+
+    fn linked(&self, features: &[String]) {
+        let asked = features.iter().any(|name| name == feature::SHARED);
+        self.shared.pods().share(asked || self.shared.config.shared);
     }
 
     fn attach(&self, events: Events) {

@@ -4,12 +4,14 @@
 //! nothing of hubs or links. Each quirk is absorbed here and nowhere else. Learn [`RestBackend`] (the handler), `Pods`
 //! (what is known of the pods), [`crate::upstream`] (one HTTP call) and `log::stream` (a log that can be gone on with).
 
+mod adopt;
 mod answer;
 mod config;
 mod create;
 mod delete;
 mod entry;
 mod handler;
+mod http;
 mod log;
 mod news;
 mod node;
@@ -17,6 +19,7 @@ mod pods;
 mod poll;
 mod record;
 mod roster;
+mod target;
 
 use std::{
     io,
@@ -25,6 +28,7 @@ use std::{
 
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 pub use self::config::{Ping, RestConfig, StartError};
 use self::{
@@ -40,6 +44,9 @@ use crate::{
     wire::Status,
 };
 
+/// Pods whose records are written at once: a disk does no more.
+const TURNS: usize = 64;
+
 /// Passes pods on to a REST plugin. Cheap to clone; when the last clone is dropped the plugin is not asked any more.
 #[derive(Clone)]
 pub struct RestBackend {
@@ -51,11 +58,15 @@ struct Shared {
     config: RestConfig,
     upstream: Upstream,
     records: Records,
+    /// Records of one pod are written one after the other.
+    turns: [tokio::sync::Mutex<()>; TURNS],
     pods: Mutex<Pods>,
     node: Node,
     logs: Logs,
     /// Status calls and pings so far.
     polls: watch::Sender<u64>,
+    /// The plugin is asked.
+    awake: watch::Sender<bool>,
     events: OnceLock<Events>,
 }
 
@@ -92,14 +103,16 @@ impl RestBackend {
         let shared = Arc::new(Shared {
             upstream: Upstream::new(endpoint, config.tls.clone()),
             records,
-            pods: Mutex::new(Pods::new(found)),
+            turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
+            pods: Mutex::new(Pods::new(found, config.shared, config.others_create)),
             node: Node::new(&config),
             logs: Logs::new(),
             polls: watch::Sender::new(0),
+            awake: watch::Sender::new(true),
             events: OnceLock::new(),
             config,
         });
-        let poll = tokio::spawn(poll::run(Arc::downgrade(&shared), interval));
+        let poll = tokio::spawn(poll::run(Arc::downgrade(&shared), interval).in_current_span());
         Ok(Self {
             shared,
             _poll: Arc::new(AbortOnDropHandle::new(poll)),
@@ -113,8 +126,31 @@ impl Shared {
         self.pods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The turn of a pod, which some others have too.
+    fn turn(&self, uid: &str) -> &tokio::sync::Mutex<()> {
+        let sum = uid.bytes().fold(0_usize, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(byte.into())
+        });
+        &self.turns[sum % TURNS]
+    }
+
     /// Writes a record.
     async fn keep(self: &Arc<Self>, record: Record) -> io::Result<()> {
+        let _turn = self.turn(record.pod.uid()).lock().await;
+        self.write(record).await
+    }
+
+    /// Writes the record of a pod as it is now, if it is still there.
+    async fn keep_adopted(self: &Arc<Self>, uid: &str) -> io::Result<()> {
+        let _turn = self.turn(uid).lock().await;
+        let now = self.pods().get(uid).map(|entry| entry.record.clone());
+        match now {
+            Some(record) => self.write(record).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn write(self: &Arc<Self>, record: Record) -> io::Result<()> {
         let shared = self.clone();
         let written = tokio::task::spawn_blocking(move || shared.records.put(&record)).await;
         written.map_err(io::Error::other).and_then(|put| put)
@@ -122,6 +158,7 @@ impl Shared {
 
     /// Removes a record and forgets its pod.
     async fn forget(self: &Arc<Self>, uid: &str, deleted: bool) -> io::Result<()> {
+        let _turn = self.turn(uid).lock().await;
         let (shared, name) = (self.clone(), uid.to_owned());
         let removed = tokio::task::spawn_blocking(move || shared.records.remove(&name)).await;
         removed.map_err(io::Error::other).and_then(|removed| removed)?;

@@ -70,6 +70,11 @@ impl Node {
         self.lock().status.clone()
     }
 
+    /// Forgets that anything is known: [`Node::status`] waits for the next word.
+    pub(super) fn ask_afresh(&self) {
+        self.known.send_replace(false);
+    }
+
     /// Whether the one call of this interval is a ping.
     pub(super) fn is_ping_due(&self, has_pods: bool) -> bool {
         let inner = self.lock();

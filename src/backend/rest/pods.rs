@@ -3,7 +3,10 @@
 //! Knows states; knows no HTTP and no file. Learn [`Pods`]: [`Pods::ask`] and [`Pods::heard`] are the two halves of a
 //! status call.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
@@ -11,18 +14,25 @@ use tokio::time::Instant;
 use super::{entry::Entry, record::Record, roster::Roster};
 use crate::{
     interlink::PodStatus,
-    wire::{PodEventType, PodRef, PodState},
+    wire::{PodEventType, PodRef, PodState, Presence},
 };
 
 /// All pods by uid.
 #[derive(Debug)]
 pub(super) struct Pods {
-    entries: HashMap<String, Entry>,
+    pub(super) entries: HashMap<String, Entry>,
     roster: Roster,
     /// Deleted, and not told yet.
     gone: Vec<PodRef>,
     /// The upstream cannot be asked.
-    down: bool,
+    pub(super) down: bool,
+    /// The uids that were deleted: they are not adopted again. The oldest is let go.
+    pub(super) buried: HashSet<String>,
+    pub(super) burials: VecDeque<String>,
+    /// Others create pods too.
+    pub(super) shared: bool,
+    /// How long one of their creates may be under way.
+    pub(super) others: Duration,
 }
 
 /// What a status call asks about.
@@ -51,12 +61,17 @@ const SURE: u32 = 2;
 pub(super) type Told = Vec<(PodEventType, PodState)>;
 
 impl Pods {
-    pub(super) fn new(found: Vec<Record>) -> Self {
+    /// `shared`: others create pods too; `others`: how long such a create may take.
+    pub(super) fn new(found: Vec<Record>, shared: bool, others: Duration) -> Self {
         let mut pods = Self {
             entries: HashMap::new(),
             roster: Roster::default(),
             gone: Vec::new(),
             down: false,
+            buried: HashSet::new(),
+            burials: VecDeque::new(),
+            shared,
+            others,
         };
         for record in found {
             pods.put(record);
@@ -80,6 +95,9 @@ impl Pods {
     pub(super) fn put(&mut self, record: Record) {
         let uid = record.pod.uid().to_owned();
         if let Some(entry) = self.entries.get_mut(&uid) {
+            if entry.is_minimal() {
+                entry.manifest = record.pod.json().to_string().into();
+            }
             entry.record = record;
             return;
         }
@@ -89,6 +107,9 @@ impl Pods {
     /// Forgets a pod. One that was deleted is told to be gone.
     pub(super) fn remove(&mut self, uid: &str, deleted: bool) {
         self.roster.forget(uid);
+        if deleted {
+            self.bury(uid);
+        }
         if let Some(entry) = self.entries.remove(uid)
             && deleted
         {
@@ -189,6 +210,12 @@ impl Pods {
     /// The state of a pod, as far as it is known.
     pub(super) fn state(&self, pod: &PodRef) -> PodState {
         match self.entries.get(&pod.uid) {
+            // Too many are known for it to be adopted: nobody can tell.
+            None if self.shared && !self.is_buried(&pod.uid) => PodState {
+                pod: Some(pod.clone()),
+                presence: Presence::Unreachable.into(),
+                ..PodState::default()
+            },
             None => PodState::absent(pod.clone()),
             Some(entry) => self.state_of(entry),
         }
@@ -202,6 +229,9 @@ impl Pods {
     fn state_of(&self, entry: &Entry) -> PodState {
         match &entry.state {
             _ if entry.absent => PodState::absent(entry.pod.clone()),
+            None if !entry.is_sure() && self.fate(&entry.pod.uid) == Fate::Absent => {
+                PodState::absent(entry.pod.clone())
+            }
             Some(state) if !self.down || entry.is_over() => state.clone(),
             // Nothing is known of its containers: that is no news to a hub.
             None if entry.record.created && !self.down => {
@@ -224,6 +254,8 @@ impl Pods {
     /// What became of a pod whose create was begun.
     pub(super) fn fate(&self, uid: &str) -> Fate {
         match self.entries.get(uid) {
+            // Another one's create may be under way: the plugin need not have the pod yet.
+            Some(entry) if entry.state.is_none() && self.may_be_coming(entry) => Fate::Open,
             Some(entry) if entry.not_found.is_some() => Fate::Absent,
             Some(entry) => match &entry.state {
                 Some(state) => Fate::Present(state.job_id.clone()),
@@ -233,6 +265,10 @@ impl Pods {
             },
             None => Fate::Absent,
         }
+    }
+
+    fn may_be_coming(&self, entry: &Entry) -> bool {
+        entry.record.adopted && !entry.record.created && entry.since.elapsed() < self.others
     }
 
     pub(super) fn is_down(&self) -> bool {

@@ -16,7 +16,7 @@ fn record(uid: &str, restart: &str) -> Record {
 }
 
 fn pods(records: Vec<Record>) -> Pods {
-    Pods::new(records)
+    Pods::new(records, false, 4 * WHILE)
 }
 
 fn told(uid: &str, state: Value) -> Vec<PodStatus> {
@@ -143,4 +143,87 @@ async fn a_pod_of_which_the_plugin_says_404_was_never_begun_and_is_not_lost_for_
     assert_eq!(pods.fate("a"), Fate::Absent);
     pods.put(record("a", "Never").taken("1"));
     assert_eq!(presence(&pods, "a"), Presence::Present);
+}
+
+/// A quarter of the time that another one's create may take.
+const WHILE: Duration = Duration::from_secs(25);
+
+fn shared(records: Vec<Record>) -> Pods {
+    Pods::new(records, true, 4 * WHILE)
+}
+
+fn manifest(uid: &str, containers: Value) -> Pod {
+    let metadata = json!({"uid": uid, "namespace": "n", "name": format!("pod-{uid}")});
+    Pod::from_value(json!({"metadata": metadata, "spec": {"containers": containers}})).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_others_may_be_creating_is_absent_only_when_they_cannot_any_more() {
+    let mut pods = shared(vec![]);
+    assert!(pods.adopt(&manifest("a", json!([])), false));
+    for _ in 0..4 {
+        assert_eq!(presence(&pods, "a"), Presence::Unreachable);
+        assert_eq!(pods.fate("a"), Fate::Open);
+        hear(&mut pods, vec![]);
+        tokio::time::advance(WHILE).await;
+    }
+    assert_eq!(
+        (presence(&pods, "a"), pods.fate("a")),
+        (Presence::Absent, Fate::Absent)
+    );
+    assert!(pods.strangers().is_empty(), "who asks twice gets the same answer");
+    tokio::time::advance(4 * WHILE).await;
+    assert_eq!(pods.strangers(), ["a"]);
+    hear(&mut pods, told("a", json!({"running": {}})));
+    assert_eq!(presence(&pods, "a"), Presence::Present);
+    assert!(pods.strangers().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_others_created_is_never_absent_for_being_left_out() {
+    let mut pods = shared(vec![]);
+    pods.adopt(&manifest("a", json!([{"name": "main"}])), true);
+    for _ in 0..10 {
+        hear(&mut pods, vec![]);
+        tokio::time::advance(WHILE).await;
+    }
+    assert_eq!(presence(&pods, "a"), Presence::Present);
+}
+
+#[tokio::test]
+async fn a_manifest_gets_better_and_a_deleted_pod_is_not_adopted_again() {
+    let mut pods = shared(vec![]);
+    pods.adopt(&manifest("a", json!([])), false);
+    let whole = manifest("a", json!([{"name": "main"}]));
+    assert!(pods.adopt(&whole, false));
+    let record = pods.get("a").unwrap().record.clone();
+    assert_eq!((record.pod.spec().containers.len(), record.created), (1, false));
+    assert!(!pods.adopt(&whole, false), "nothing new");
+    let asked: Value = serde_json::from_slice(&pods.ask().unwrap().body).unwrap();
+    assert_eq!(asked[0], *whole.json());
+    assert!(pods.adopt(&whole, true) && pods.get("a").unwrap().record.created);
+    assert!(!pods.adopt(&manifest("a", json!([])), true));
+    pods.remove("a", true);
+    assert!(!pods.adopt(&whole, true));
+    assert_eq!(presence(&pods, "a"), Presence::Absent);
+    assert_eq!(presence(&pods, "unknown"), Presence::Unreachable);
+}
+
+#[tokio::test]
+async fn what_was_heard_before_a_rest_is_old_but_for_what_had_ended() {
+    let mut pods = shared(["a", "b"].map(|uid| record(uid, "Never").taken(uid)).into());
+    hear(&mut pods, told("a", json!({"running": {}})));
+    hear(&mut pods, told("b", json!({"terminated": {"exitCode": 0}})));
+    pods.hear_afresh();
+    let containers = |uid| pods.state(&PodRef::new(uid, "n", "p")).containers.len();
+    assert_eq!((containers("a"), containers("b")), (0, 1));
+    assert_eq!(presence(&pods, "a"), Presence::Present);
+}
+
+#[tokio::test]
+async fn own_records_that_were_cut_off_are_judged_as_before() {
+    let mut pods = shared(vec![record("a", "Never")]);
+    hear(&mut pods, vec![]);
+    hear(&mut pods, vec![]);
+    assert_eq!(pods.fate("a"), Fate::Absent);
 }

@@ -24,6 +24,12 @@ use crate::{
 /// least.
 pub(super) async fn run(shared: Weak<Shared>, interval: Duration) {
     loop {
+        let Some(mut awake) = shared.upgrade().map(|shared| shared.awake.subscribe()) else {
+            return;
+        };
+        if awake.wait_for(|awake| *awake).await.is_err() {
+            return;
+        }
         let next = Instant::now() + interval;
         let Some(shared) = shared.upgrade() else { return };
         // What one answer does must not end all further calls.
@@ -37,6 +43,13 @@ pub(super) async fn run(shared: Weak<Shared>, interval: Duration) {
 
 impl Shared {
     async fn tick(self: &Arc<Self>) {
+        let strangers = self.pods().strangers();
+        for uid in strangers {
+            // One that stays is tried again.
+            if let Err(error) = self.forget(&uid, false).await {
+                tracing::warn!(uid, %error, "the record of a pod that is not there could not be removed");
+            }
+        }
         let gone = self.pods().take_gone();
         self.tell(gone);
         let batch = self.pods().ask();

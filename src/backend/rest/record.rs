@@ -29,6 +29,9 @@ pub(super) struct Record {
     pub(super) created: bool,
     /// The upstream's name for it; empty when it did not say.
     pub(super) job_id: String,
+    /// Somebody else created it, or was about to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) adopted: bool,
     pub(super) pod: Pod,
 }
 
@@ -39,7 +42,16 @@ impl Record {
             version: VERSION,
             created: false,
             job_id: String::new(),
+            adopted: false,
             pod,
+        }
+    }
+
+    /// Of a pod that somebody else created, or was about to.
+    pub(super) fn adopted(pod: Pod) -> Self {
+        Self {
+            adopted: true,
+            ..Self::new(pod)
         }
     }
 

@@ -56,7 +56,7 @@ pub enum Command {
     /// Serve interLink's REST and accept plugins
     Hub(HubArgs),
     /// Dial a hub and run pods for it
-    Plugin(PluginArgs),
+    Plugin(Box<PluginArgs>),
     /// List plugins or pods
     Get(GetArgs),
     /// Create pods from Kubernetes YAML or JSON

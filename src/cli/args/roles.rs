@@ -49,6 +49,24 @@ pub struct HubArgs {
     /// Allow to listen off loopback without a token [env: TOWLINE_INSECURE]
     #[arg(long)]
     pub insecure: bool,
+    /// Server that a create's jobscriptURL may name, such as https://scripts.example.org; may be repeated [default: none]
+    /// [env: TOWLINE_JOBSCRIPT_ORIGINS, separated by commas]
+    #[arg(long = "jobscript-origin", value_name = "ORIGIN")]
+    pub jobscript_origins: Vec<String>,
+    /// Template (minijinja) of the job script of a create without jobscriptURL [env: TOWLINE_JOBSCRIPT_TEMPLATE]
+    #[arg(long, value_name = "FILE")]
+    pub jobscript_template: Option<PathBuf>,
+    /// InterLinkConfig.yaml of interLink's API server: address, port, TLS, plugin and job scripts come from it unless they are
+    /// set otherwise [env: TOWLINE_INTERLINK_CONFIG, INTERLINKCONFIGPATH]
+    #[arg(long, value_name = "FILE")]
+    pub interlink_config: Option<PathBuf>,
+    /// Name here of the plugin that --interlink-config names (SidecarURL) [default: default] [env: TOWLINE_SIDECAR_NAME]
+    #[arg(long, value_name = "NAME")]
+    pub sidecar_name: Option<String>,
+    /// A plugin that this hub calls over REST while it has no link: http://HOST:PORT, https://HOST or unix:///PATH; may be
+    /// repeated [env: TOWLINE_PLUGIN_URLS, separated by commas]
+    #[arg(long = "plugin-url", value_name = "NAME=URL")]
+    pub plugin_urls: Vec<String>,
     /// File with settings (YAML) [env: TOWLINE_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -57,7 +75,8 @@ pub struct HubArgs {
 /// `towline plugin`
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct PluginArgs {
-    /// The hub's link [default: ws://127.0.0.1:3000/ws] [env: TOWLINE_HUB]
+    /// The hub's link: ws://, wss://, http:// or https://, without a path /ws is meant; or unix:///PATH
+    /// [default: ws://127.0.0.1:3000/ws] [env: TOWLINE_HUB, else INTERLINK_WS_URL]
     #[arg(long, value_name = "URL")]
     pub hub: Option<String>,
     /// This plugin's name; the hub routes by it [env: TOWLINE_NAME]
@@ -89,6 +108,10 @@ pub struct PluginArgs {
     /// [env: TOWLINE_LEGACY_LIST]
     #[arg(long)]
     pub legacy_list: bool,
+    /// With --backend rest: others create pods at the plugin too, such as a hub that calls it over HTTP; a pod that is not
+    /// known here is looked for there [env: TOWLINE_UPSTREAM_SHARED]
+    #[arg(long)]
+    pub upstream_shared: bool,
     /// Where pods and their logs are kept [default: $XDG_STATE_HOME/towline/NAME] [env: TOWLINE_STATE_DIR]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -114,6 +137,34 @@ pub struct PluginArgs {
     /// Pods to announce [default: 110] [env: TOWLINE_PODS]
     #[arg(long, value_name = "COUNT")]
     pub pods: Option<String>,
+    /// How the plugin is reached: ws (it dials the hub's link), http (it serves interLink's REST on --listen for a classic
+    /// API server, and dials nobody), or auto: both, so REST goes on while there is no link [default: ws]
+    /// [env: TOWLINE_TRANSPORT, else INTERLINK_TRANSPORT]
+    #[arg(long, value_name = "WAY")]
+    pub transport: Option<String>,
+    /// With --transport http or auto: address of the REST; HOST:PORT or unix:///PATH [default: 127.0.0.1:4000]
+    /// [env: TOWLINE_PLUGIN_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// File with the bearer token that the REST requires; classic API servers send none [env: TOWLINE_LISTEN_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub listen_token_file: Option<PathBuf>,
+    /// Allow the REST to listen off loopback without a token [env: TOWLINE_PLUGIN_INSECURE]
+    #[arg(long)]
+    pub insecure: bool,
+    /// First delay between two dials [default: 1s] [env: TOWLINE_RECONNECT_MIN]
+    #[arg(long, value_name = "DURATION")]
+    pub reconnect_min: Option<String>,
+    /// Largest delay between two dials [default: 20s] [env: TOWLINE_RECONNECT_MAX]
+    #[arg(long, value_name = "DURATION")]
+    pub reconnect_max: Option<String>,
+    /// Ping the hub this often, beside answering its own pings: a hub that has gone without a word is noticed sooner
+    /// [default: never] [env: TOWLINE_PING_INTERVAL]
+    #[arg(long, value_name = "DURATION")]
+    pub ping_interval: Option<String>,
+    /// Form of the link's messages: proto, or json for people who watch the link [default: proto] [env: TOWLINE_CODEC]
+    #[arg(long, value_name = "FORM")]
+    pub codec: Option<String>,
     /// File with settings (YAML) [env: TOWLINE_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -135,6 +186,9 @@ pub struct ConfigArgs {
     /// File with settings (YAML) [env: TOWLINE_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// InterLinkConfig.yaml of interLink's API server, as `towline hub` takes it [env: TOWLINE_INTERLINK_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub interlink_config: Option<PathBuf>,
     /// One role with its flags; both without.
     #[command(subcommand)]
     pub role: Option<ConfigRole>,
@@ -144,7 +198,7 @@ pub struct ConfigArgs {
 #[derive(Debug, Subcommand)]
 pub enum ConfigRole {
     /// The settings of `towline hub`, with the same flags
-    Hub(HubArgs),
+    Hub(Box<HubArgs>),
     /// The settings of `towline plugin`, with the same flags
-    Plugin(PluginArgs),
+    Plugin(Box<PluginArgs>),
 }

@@ -33,6 +33,7 @@ fn resolve(args: &ConfigArgs) -> Result<Vec<Row>, Failure> {
         None => {
             let hub_args = HubArgs {
                 config: args.config.clone(),
+                interlink_config: args.interlink_config.clone(),
                 ..HubArgs::default()
             };
             let mut rows = hub(&hub_args)?;
@@ -52,6 +53,10 @@ fn hub(args: &HubArgs) -> Result<Vec<Row>, Failure> {
     let settings = HubSettings::resolve(args, &Sources::load(args.config.as_deref(), &environment)?)?;
     read_token(&settings.token_file)?;
     settings.tls()?;
+    settings.jobscript.job_scripts()?;
+    for plugin in &settings.plugins {
+        plugin.tls()?;
+    }
     Ok(settings.rows())
 }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::ways::Ways;
 use crate::{
     cli::{
         args::HubArgs,
@@ -36,6 +37,14 @@ pub(super) async fn run(args: HubArgs) -> anyhow::Result<Exit> {
             "towline hub: no --state-dir: a restart forgets pods, creates that wait and deletes kept for absent plugins"
         );
     }
+    for note in settings
+        .jobscript
+        .notes()
+        .into_iter()
+        .chain(settings.interlink.notes())
+    {
+        eprintln!("towline hub: {note}");
+    }
     stop.cancelled().await;
     eprintln!("towline hub: stopping (a second signal ends it at once)");
     hub.stop(limits::DRAIN_GRACE).await;
@@ -48,6 +57,7 @@ pub(super) struct RunningHub {
     /// Where it listens, and what it serves there.
     pub(super) listeners: Vec<(String, Surface)>,
     servers: JoinSet<()>,
+    ways: Ways,
     closing: CancellationToken,
 }
 
@@ -63,14 +73,18 @@ impl RunningHub {
             .map_err(|error| Failure::Config(format!("hub.token_file: {error}")))?;
         let tls = settings.tls()?;
         let hub = Hub::new(settings.hub_config()).map_err(Failure::Config)?;
-        let config = HttpConfig {
+        let ways = Ways::start(&hub, settings).await?;
+        let mut config = HttpConfig {
             token,
+            job_scripts: Arc::new(settings.jobscript.job_scripts()?),
             ..HttpConfig::default()
         };
+        settings.passthrough.apply(&mut config);
         let mut running = Self {
             hub,
             listeners: Vec::new(),
             servers: JoinSet::new(),
+            ways,
             closing: CancellationToken::new(),
         };
         for (addresses, surface) in surfaces(settings) {
@@ -108,7 +122,8 @@ impl RunningHub {
     pub(super) async fn stop(mut self, grace: Duration) {
         self.closing.cancel();
         let servers = async { while self.servers.join_next().await.is_some() {} };
-        let all = async { tokio::join!(self.hub.drain(grace), servers) };
+        // The bridges first: what the hub then says of its end is no loss to them.
+        let all = async { tokio::join!(self.ways.end(), self.hub.drain(grace), servers) };
         if tokio::time::timeout(grace + REST, all).await.is_err() {
             tracing::warn!("the drain took too long, ending anyway");
         }

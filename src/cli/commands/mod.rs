@@ -12,6 +12,7 @@ mod logs;
 mod plugin;
 mod status;
 mod version;
+mod ways;
 
 use std::future::Future;
 
@@ -37,7 +38,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     match args.command {
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Hub(args) => block_on(hub::run(args)),
-        Command::Plugin(args) => block_on(plugin::run(args)),
+        Command::Plugin(args) => block_on(plugin::run(*args)),
         Command::Get(args) => block_on(get::run(args)),
         Command::Create(args) => block_on(create::run(args)),
         Command::Delete(args) => block_on(delete::run(args)),

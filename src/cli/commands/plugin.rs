@@ -9,25 +9,28 @@ use crate::{
     cli::{
         args::PluginArgs,
         exit::{Exit, Failure},
-        settings::{PluginSettings, Source, Sources, environment, read_token},
+        settings::{PluginSettings, Source, Sources, Transport, environment},
         stop,
     },
     limits,
     plugin::{Handler, Plugin, PluginConfig},
-    transport::TlsConfig,
+    sidecar::{self, SidecarConfig},
+    transport::{Listener, TlsConfig},
 };
 
 pub(super) async fn run(args: PluginArgs) -> anyhow::Result<Exit> {
     let settings = PluginSettings::resolve(&args, &Sources::load(args.config.as_deref(), &environment)?)?;
-    // Read again at each dial; read here to fail at once when it cannot be.
-    read_token(&settings.token_file)?;
     let stop = stop::on_signals()?;
     let (name, hub, state) = (
         &settings.name.value,
         &settings.hub.value,
         settings.state_dir.value.display(),
     );
-    eprintln!("towline plugin: {name:?} dials {hub}, state in {state}");
+    let does = match settings.ways.transport.value {
+        Transport::Ws | Transport::Auto => format!("dials {hub}"),
+        Transport::Http => "dials no hub".to_owned(),
+    };
+    eprintln!("towline plugin: {name:?} {does}, state in {state}");
     serve(settings, limits::DRAIN_GRACE, stop).await?;
     Ok(Exit::Ok)
 }
@@ -63,6 +66,8 @@ fn bridge(settings: &PluginSettings) -> RestConfig {
     config.ping = rest.ping.value;
     config.follow = rest.follow.value;
     config.legacy_list = rest.legacy_list.value;
+    config.endpoints = rest.endpoints.value;
+    config.shared = rest.shared.value;
     config.cpu = settings.cpu_millis.value.map(quantity::cpu).unwrap_or_default();
     config.memory = settings.memory.value.map(quantity::bytes).unwrap_or_default();
     if settings.pods.source != Source::Default {
@@ -90,10 +95,50 @@ async fn link<H: Handler>(
     config.jobs_epoch = jobs_epoch;
     config.state_dir = Some(settings.state_dir.value.join("link"));
     config.drain_grace = drain;
-    Plugin::new(config, backend)
-        .run(stop)
+    config.codec = settings.ways.codec.value;
+    config.reconnect_min = settings.ways.reconnect_min.value;
+    config.reconnect_max = settings.ways.reconnect_max.value;
+    config.ping_interval = settings.ways.ping_interval.value;
+    let wrong = |error| Failure::Config(format!("plugin.{error}"));
+    if !settings.ways.serves_rest() {
+        return Ok(Plugin::new(config, backend).run(stop).await.map_err(wrong)?);
+    }
+    let listener = Listener::bind(&settings.ways.listen.value.to_string(), None)
         .await
-        .map_err(|error| Failure::Config(format!("plugin.{error}")).into())
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let address = match listener.local_addr() {
+        unix if unix.starts_with("unix:") => unix,
+        tcp => format!("http://{tcp}"),
+    };
+    eprintln!("towline plugin: REST for an interLink API server at {address}");
+    if settings.ways.insecure.value && settings.ways.listen_token_file.value.is_none() {
+        eprintln!("towline plugin: warning: everyone who reaches {address} may use it (--insecure)");
+    }
+    let rest = SidecarConfig {
+        token_file: settings.ways.listen_token_file.value.clone(),
+        allowed_hosts: settings.ways.hosts(),
+        ..SidecarConfig::default()
+    };
+    let linked = settings.ways.transport.value == Transport::Auto;
+    if linked {
+        config.meanwhile = Some(format!("REST at {address}"));
+    }
+    let plugin = Plugin::new(config, backend);
+    let local = plugin.local();
+    // A plugin that cannot start takes its REST with it.
+    let closing = stop.child_token();
+    let serving = sidecar::serve(listener, local, rest, closing.clone().cancelled_owned());
+    let running = async {
+        let ran = if linked {
+            plugin.run(stop).await
+        } else {
+            plugin.run_unlinked(stop).await
+        };
+        closing.cancel();
+        ran
+    };
+    let ((), ran) = tokio::join!(serving, running);
+    Ok(ran.map_err(wrong)?)
 }
 
 /// Whether a state directory holds no pod: then no process of one is left either.

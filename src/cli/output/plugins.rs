@@ -18,6 +18,7 @@ pub(crate) struct PluginRow {
     ready: bool,
     reason: String,
     remote: String,
+    way: String,
     since: Option<String>,
     last_seen: Option<String>,
     pods: u64,
@@ -33,6 +34,7 @@ impl PluginRow {
             heads.extend([
                 "LAST-SEEN",
                 "RECONNECTS",
+                "WAY",
                 "REMOTE",
                 "SOFTWARE",
                 "LABELS",
@@ -67,6 +69,7 @@ impl PluginRow {
                     .as_deref()
                     .map_or("never".to_owned(), |seen| time::age(Some(seen), now)),
                 self.reconnects.to_string(),
+                self.way.clone(),
                 self.remote.clone(),
                 self.software.clone(),
                 labels.join(","),

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, path::Path, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer};
 
-use crate::cli::{exit::Failure, output::time::parse_duration};
+use crate::{
+    cli::{exit::Failure, output::time::parse_duration},
+    jobscript::BuildConfig,
+};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -38,6 +41,42 @@ pub(crate) struct HubSection {
     pub(crate) anti_entropy: Option<Span>,
     pub(crate) delete_when_offline: Option<WhenOffline>,
     pub(crate) compression: Option<Switch>,
+    pub(crate) http_passthrough: Option<Switch>,
+    pub(crate) forward_authorization: Option<bool>,
+    pub(crate) passthrough_max_body: Option<Quantity>,
+    pub(crate) interlink_config: Option<PathBuf>,
+    pub(crate) sidecar_name: Option<String>,
+    pub(crate) jobscript: JobScriptSection,
+    pub(crate) plugins: Option<BTreeMap<String, WaySection>>,
+}
+
+/// Job scripts of a hub.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct JobScriptSection {
+    pub(crate) allowed_origins: Option<OneOrMany>,
+    pub(crate) template: Option<PathBuf>,
+    pub(crate) timeout: Option<Span>,
+    pub(crate) build_config: Option<BuildConfig>,
+}
+
+/// One plugin of `hub.plugins`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct WaySection {
+    pub(crate) url: Option<String>,
+    pub(crate) transport: Option<String>,
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<String>,
+    pub(crate) status_interval: Option<Span>,
+    pub(crate) upstream_ping: Option<String>,
+    pub(crate) upstream_follow: Option<bool>,
+    pub(crate) legacy_list: Option<bool>,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) labels: Option<BTreeMap<String, String>>,
+    pub(crate) cpu: Option<Quantity>,
+    pub(crate) memory: Option<Quantity>,
+    pub(crate) pods: Option<Quantity>,
 }
 
 /// Settings of `towline plugin`.
@@ -62,6 +101,16 @@ pub(crate) struct PluginSection {
     pub(crate) upstream_ping: Option<String>,
     pub(crate) upstream_follow: Option<bool>,
     pub(crate) legacy_list: Option<bool>,
+    pub(crate) transport: Option<String>,
+    pub(crate) listen: Option<String>,
+    pub(crate) listen_token_file: Option<PathBuf>,
+    pub(crate) insecure: Option<bool>,
+    pub(crate) reconnect_min: Option<Span>,
+    pub(crate) reconnect_max: Option<Span>,
+    pub(crate) ping_interval: Option<Span>,
+    pub(crate) codec: Option<String>,
+    pub(crate) endpoints: Option<bool>,
+    pub(crate) upstream_shared: Option<bool>,
 }
 
 /// A quantity as text: YAML takes 4 and 3500m for different things.

@@ -3,7 +3,8 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Listen, Row, Setting, Sources, file::Span, file::Switch, file::WhenOffline, parse_bool, parse_path,
+    Listen, PassthroughSettings, Row, Setting, Sources, Transport, WaySettings, file::Span, file::Switch,
+    file::WhenOffline, interlink_file::InterLinkFile, jobscript::JobScriptSettings, parse_bool, parse_path,
     shown_path,
 };
 use crate::{
@@ -42,6 +43,14 @@ pub(crate) struct HubSettings {
     anti_entropy: Setting<Duration>,
     delete_when_offline: Setting<WhenOffline>,
     compression: Setting<Switch>,
+    /// Plugins' own endpoints.
+    pub(crate) passthrough: PassthroughSettings,
+    /// Job scripts.
+    pub(crate) jobscript: JobScriptSettings,
+    /// interLink's own configuration, for what is set nowhere else.
+    pub(crate) interlink: InterLinkFile,
+    /// The plugins that have settings of their own.
+    pub(crate) plugins: Vec<WaySettings>,
 }
 
 impl HubSettings {
@@ -51,6 +60,7 @@ impl HubSettings {
     /// Names the setting, its value, and what to do.
     pub(crate) fn resolve(args: &HubArgs, sources: &Sources<'_>) -> Result<Self, Failure> {
         let file = sources.file.hub.clone();
+        let interlink = InterLinkFile::load(args, sources)?;
         let addresses =
             |flag, typed: &[String], variable, key, file: Option<Vec<String>>, default: &[&str]| {
                 let default = default.iter().map(|&text| text.to_owned()).collect();
@@ -69,8 +79,9 @@ impl HubSettings {
         let listen = file.listen.map(Into::into);
         let link = file.link_listen.map(Into::into);
         let admin = file.admin_listen.map(Into::into);
+        let passthrough = PassthroughSettings::resolve(&sources.file.hub, sources)?;
         let span = |file: Option<Span>, default| sources.file_only(file.map(|span| span.0), default);
-        let settings = Self {
+        let mut settings = Self {
             listen: addresses(
                 "--listen",
                 &args.listen,
@@ -136,7 +147,12 @@ impl HubSettings {
             anti_entropy: span(file.anti_entropy, limits::ANTI_ENTROPY),
             delete_when_offline: sources.file_only(file.delete_when_offline, WhenOffline::Durable),
             compression: sources.file_only(file.compression, Switch::On),
+            passthrough,
+            jobscript: JobScriptSettings::resolve(args, sources, file.jobscript)?,
+            plugins: WaySettings::resolve(&args.plugin_urls, sources, interlink.sidecar())?,
+            interlink,
         };
+        InterLinkFile::fill(&mut settings)?;
         settings.validate()?;
         Ok(settings)
     }
@@ -163,6 +179,7 @@ impl HubSettings {
                 "hub.state_key_file: is of no use without a state_dir; give --state-dir too".to_owned(),
             ));
         }
+        self.interlink.check(self.token_file.value.is_some())?;
         let listeners = [&self.listen, &self.link_listen, &self.admin_listen];
         let open = listeners
             .iter()
@@ -222,6 +239,11 @@ impl HubSettings {
             },
             anti_entropy: self.anti_entropy.value,
             compression: self.compression.value == Switch::On,
+            http_passthrough: self.passthrough.on.value == Switch::On,
+            http_only: (self.plugins.iter())
+                .filter(|plugin| plugin.transport.value == Transport::Http)
+                .map(|plugin| plugin.name.clone())
+                .collect(),
             state_dir: match self.state_dir.value.clone() {
                 None => StateDir::None,
                 Some(dir) => StateDir::Path {
@@ -235,6 +257,13 @@ impl HubSettings {
 
     /// For `config print`.
     pub(crate) fn rows(&self) -> Vec<Row> {
+        let mut rows = self.own_rows();
+        rows.extend(self.jobscript.rows());
+        rows.extend(self.interlink.rows());
+        rows
+    }
+
+    fn own_rows(&self) -> Vec<Row> {
         let addresses = |key, setting: &Setting<Vec<Listen>>| {
             let all: Vec<String> = setting.value.iter().map(Listen::to_string).collect();
             let value = if all.is_empty() {
@@ -262,7 +291,7 @@ impl HubSettings {
             WhenOffline::Durable => "durable",
             WhenOffline::Refuse => "refuse",
         };
-        vec![
+        let mut rows = vec![
             addresses("hub.listen", &self.listen),
             addresses("hub.link_listen", &self.link_listen),
             addresses("hub.admin_listen", &self.admin_listen),
@@ -302,7 +331,10 @@ impl HubSettings {
                 },
                 source: self.compression.source.clone(),
             },
-        ]
+        ];
+        rows.extend(self.passthrough.rows());
+        rows.extend(self.plugins.iter().flat_map(WaySettings::rows));
+        rows
     }
 }
 
@@ -313,7 +345,7 @@ fn is_host(name: &str) -> bool {
     !name.is_empty() && (name.bytes().all(plain) || address.parse::<std::net::IpAddr>().is_ok())
 }
 
-fn parse_list(text: &str) -> Result<Vec<String>, String> {
+pub(super) fn parse_list(text: &str) -> Result<Vec<String>, String> {
     Ok(text
         .split(',')
         .map(|part| part.trim().to_owned())

@@ -6,13 +6,22 @@ mod address;
 mod client;
 mod file;
 mod hub;
+mod interlink_config;
+mod interlink_file;
+mod jobscript;
+mod passthrough;
 mod plugin;
+mod transport;
+mod ways;
 
 pub(crate) use address::Listen;
 pub(crate) use client::ClientSettings;
 pub(crate) use file::FileSettings;
 pub(crate) use hub::HubSettings;
+pub(crate) use passthrough::PassthroughSettings;
 pub(crate) use plugin::PluginSettings;
+pub(crate) use transport::Transport;
+pub(crate) use ways::WaySettings;
 
 use std::{
     fmt,
@@ -129,6 +138,16 @@ impl<'a> Sources<'a> {
             });
         }
         Ok(self.file_only(file, default))
+    }
+
+    /// The variable that counts for [`Sources::pick`]: ours, unless only interLink's is set.
+    pub(crate) fn twin(&self, ours: &'static str, interlinks: &'static str) -> &'static str {
+        let is_set = |name| (self.environment)(name).is_some_and(|text| !text.is_empty());
+        if !is_set(ours) && is_set(interlinks) {
+            interlinks
+        } else {
+            ours
+        }
     }
 
     /// Picks a value that only the file can set.

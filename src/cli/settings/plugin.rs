@@ -2,12 +2,14 @@
 
 mod upstream;
 mod values;
+mod ways;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use self::{
     upstream::UpstreamSettings,
     values::{link_form, parse_compression, parse_labels, validate_name},
+    ways::WaySettings,
 };
 use super::{Row, Setting, Source, Sources, file::Quantity, parse_path, parse_text, shown_path};
 use crate::{
@@ -44,6 +46,8 @@ pub(crate) struct PluginSettings {
     pub(crate) pods: Setting<u32>,
     /// The plugin behind the REST bridge.
     pub(crate) rest: UpstreamSettings,
+    /// How the plugin is reached.
+    pub(crate) ways: WaySettings,
 }
 
 impl PluginSettings {
@@ -72,7 +76,7 @@ impl PluginSettings {
         let hub = text(
             "--hub",
             &args.hub,
-            "TOWLINE_HUB",
+            sources.twin("TOWLINE_HUB", "INTERLINK_WS_URL"),
             file.hub,
             "ws://127.0.0.1:3000/ws",
         )?;
@@ -178,6 +182,7 @@ impl PluginSettings {
         let rest = UpstreamSettings::resolve(args, sources, &backend.value)?;
         Ok(Self {
             rest,
+            ways: WaySettings::resolve(args, sources)?,
             cpu_millis,
             memory,
             pods,
@@ -262,6 +267,7 @@ impl PluginSettings {
             },
         ];
         rows.extend(self.rest.rows());
+        rows.extend(self.ways.rows());
         rows
     }
 }

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
+mod hub_ways;
 mod upstream;
+mod ways;
 
 use super::*;
 use crate::cli::args::{ClientArgs, HubArgs, PluginArgs};
@@ -281,4 +283,29 @@ fn compression_is_auto_for_a_plugin_and_on_for_a_hub_unless_told() {
     };
     assert_eq!(hub(""), ("on".into(), true));
     assert_eq!(hub("hub: {compression: off}"), ("off".into(), false));
+}
+
+#[test]
+fn http_is_passed_through_unless_told_and_its_bounds_are_sizes() {
+    let read = |text: &str| HubSettings::resolve(&HubArgs::default(), &with_file(text, &nothing));
+    let value = |text: &str, key| row(&read(text).unwrap().rows(), key).0;
+    assert_eq!(value("", "hub.http_passthrough"), "on");
+    assert_eq!(value("", "hub.forward_authorization"), "false");
+    assert_eq!(value("", "hub.passthrough_max_body"), "64Mi");
+    let off = "hub: {http_passthrough: off, forward_authorization: true, passthrough_max_body: 1Gi}";
+    assert_eq!(value(off, "hub.http_passthrough"), "off");
+    assert!(!read(off).unwrap().hub_config().http_passthrough);
+    let mut http = crate::http::HttpConfig::default();
+    read(off).unwrap().passthrough.apply(&mut http);
+    assert_eq!(
+        (http.forward_authorization, http.passthrough_max_body),
+        (true, 1 << 30)
+    );
+    for (text, shown) in [("0", "0"), ("many", "many"), ("-1", "-1")] {
+        let error = read(&format!("hub: {{passthrough_max_body: {text}}}"))
+            .unwrap_err()
+            .to_string();
+        let parts = ["hub.passthrough_max_body", shown, "64Mi"];
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
 }

@@ -69,9 +69,7 @@ impl Reading {
             let Some(route) = self.hub.registry.route(&self.plugin) else {
                 return Err(self.hub.registry.absence(&self.plugin));
             };
-            let began = Instant::now();
             let opened = self.open(&route, until).await;
-            (self.hub.metrics).call("logs", opened.as_ref(), began.elapsed());
             let status = match opened {
                 Err(status)
                     if status.kind() == Code::NotFound && self.hub.is_in_hand(&self.query.pod.uid) =>
@@ -233,14 +231,21 @@ impl Reading {
             timeout_ms: u64::try_from(limits::LOG_OPEN_TIMEOUT.as_millis()).unwrap_or(u64::MAX),
         };
         self.place.opened(start);
-        match timeout_at(until, route.connection.stream_logs(open)).await {
+        let began = Instant::now();
+        let opened = match timeout_at(until, route.connection.stream_logs(open)).await {
             Ok(opened) => opened,
             Err(_) => Err(Status::new(
                 Code::DeadlineExceeded,
                 "",
                 "the plugin did not open the log in time",
             )),
-        }
+        };
+        let took = began.elapsed();
+        self.hub.metrics.call("logs", route.way, opened.as_ref(), took);
+        let code = opened.as_ref().map_or_else(Status::kind, |_| Code::Ok);
+        let meta = &self.query.meta;
+        tracing::debug!(op = "logs", plugin = self.plugin, way = %route.way, %code, session = meta.session, traceparent = meta.traceparent, ?took, "call");
+        opened
     }
 }
 

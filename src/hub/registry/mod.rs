@@ -28,7 +28,7 @@ use self::session::Session;
 use crate::{
     code::Code,
     connection::{Connection, told::Told},
-    hub::store::PluginRow,
+    hub::{Way, store::PluginRow, way},
     limits,
     planted::{self, Bug},
     wire::{NodeStatus, Register, Status, feature},
@@ -73,11 +73,20 @@ pub(crate) struct Attached {
     pub(crate) synced: bool,
     /// They were all read in this life of the hub.
     pub(crate) read: bool,
-    /// The session that was taken over; to be closed.
-    pub(crate) old: Option<Connection>,
+    /// The session that was taken over, and its way; to be closed.
+    pub(crate) old: Option<(Connection, Way)>,
     /// Too many takeovers: two processes share the name.
     pub(crate) alarm: bool,
     pub(crate) first: bool,
+}
+
+/// Why a session was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Too many names are remembered.
+    Full,
+    /// The plugin has its own link.
+    HasLink,
 }
 
 #[derive(Debug, Default)]
@@ -97,18 +106,18 @@ impl Registry {
     /// Makes a new session the present one of its name and fences the old one.
     ///
     /// # Errors
-    /// When too many names are remembered.
-    pub(crate) fn attach(&self, register: Register, remote: String) -> Result<Attached, String> {
+    /// When too many names are remembered, or when this is the HTTP way and the plugin has its link.
+    pub(crate) fn attach(&self, register: Register, remote: String, way: Way) -> Result<Attached, Refused> {
         let now = Instant::now();
         let mut state = lock(&self.state);
         state.last += 1;
         let number = SessionNumber(state.last);
         let name = register.plugin.clone();
         if !state.plugins.contains_key(&name) && state.plugins.len() >= limits::HUB_PLUGINS {
-            return Err(format!(
-                "{} plugin names are known already; forget some with `towline plugins forget`",
-                limits::HUB_PLUGINS
-            ));
+            return Err(Refused::Full);
+        }
+        if way == Way::Http && state.plugins.get(&name).is_some_and(Plugin::has_link) {
+            return Err(Refused::HasLink);
         }
         let taken = register.limits.as_ref().map_or(0, |limits| limits.max_calls);
         let taken = if taken == 0 {
@@ -118,6 +127,7 @@ impl Registry {
         } as usize;
         let session = Session {
             number,
+            way,
             phase: Phase::Syncing,
             route: None,
             calls: Arc::new(Semaphore::new(taken)),
@@ -130,10 +140,11 @@ impl Registry {
             ..NodeStatus::default()
         });
         let first = !state.plugins.contains_key(&name);
-        let plugin = state.plugins.entry(name).or_insert_with(|| Plugin {
+        let plugin = state.plugins.entry(name.clone()).or_insert_with(|| Plugin {
             register: Register::default(),
             node: NodeStatus::default(),
             remote: String::new(),
+            way,
             since: SystemTime::now(),
             last_seen: SystemTime::now(),
             reconnects: 0,
@@ -154,9 +165,10 @@ impl Registry {
             .session
             .take()
             .and_then(|old| old.route)
-            .map(|route| route.connection);
+            .map(|route| (route.connection, route.way));
         let alarm = match &old {
-            Some(old) if plugin.register.instance != register.instance => {
+            // From one way to the other is no fight.
+            Some((old, was)) if *was == way && plugin.register.instance != register.instance => {
                 let silent = now.into_std().saturating_duration_since(old.last_heard());
                 silent < limits::TAKEOVER_FRESH && plugin.takeover(now)
             }
@@ -172,11 +184,12 @@ impl Registry {
         plugin.session = Some(session);
         plugin.register = register;
         plugin.remote = remote;
+        plugin.way = way;
         plugin.since = SystemTime::now();
         plugin.last_seen = plugin.since;
         plugin.lost_reason.clear();
         plugin.set_node(node, was_good, now);
-        Ok(Attached {
+        let attached = Attached {
             number,
             applied: plugin.applied,
             kept: plugin.kept,
@@ -185,7 +198,9 @@ impl Registry {
             old,
             alarm,
             first,
-        })
+        };
+        state.wake(&name);
+        Ok(attached)
     }
 
     /// Takes up the plugins of an earlier life.
@@ -208,13 +223,17 @@ impl Registry {
         let plugin = state.plugins.get_mut(name)?;
         let instance = plugin.register.instance.clone();
         let jobs_epoch = plugin.register.jobs_epoch;
+        let shared = way::is_shared(&plugin.register, plugin.way);
         let session = plugin
             .session
             .as_mut()
             .filter(|session| session.number == number)?;
         let route = Route {
             flow_control: connection.has_feature(feature::FLOW_CONTROL),
+            plugin: name.into(),
             connection,
+            way: session.way,
+            shared,
             instance,
             jobs_epoch,
             unanswered: Arc::default(),
@@ -255,6 +274,7 @@ impl Registry {
         if let Some((at, _)) = plugin.last_good.as_mut().filter(|_| plugin.node.ready) {
             *at = Instant::now();
         }
+        state.wake(name);
         true
     }
 

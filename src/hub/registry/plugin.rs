@@ -12,7 +12,10 @@ use super::{
     session::{Phase, Session},
 };
 use crate::{
-    hub::store::{MarkRow, PluginRow},
+    hub::{
+        Way,
+        store::{MarkRow, PluginRow},
+    },
     limits,
     wire::{NodeStatus, Register},
 };
@@ -23,6 +26,8 @@ pub(crate) struct Plugin {
     pub(crate) register: Register,
     pub(crate) node: NodeStatus,
     pub(crate) remote: String,
+    /// Of its present session, or of the last one.
+    pub(crate) way: Way,
     pub(crate) since: SystemTime,
     pub(crate) last_seen: SystemTime,
     pub(crate) reconnects: u64,
@@ -91,6 +96,7 @@ impl Plugin {
             last_good: row.node.ready.then(|| (now, row.node.clone())),
             node: row.node,
             remote: String::new(),
+            way: Way::Link,
             since: last_seen,
             last_seen,
             reconnects: 0,
@@ -122,6 +128,13 @@ impl Plugin {
                 .session
                 .as_ref()
                 .is_some_and(|session| session.phase != Phase::Draining)
+    }
+
+    /// Whether it has a session by its own link.
+    pub(super) fn has_link(&self) -> bool {
+        self.session
+            .as_ref()
+            .is_some_and(|session| session.way == Way::Link)
     }
 
     /// Whether it has a session.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     code::{Code, reason},
-    connection::Connection,
+    connection::{Connection, told::Told},
     hub::{
         placement::{Candidate, NODE_LABEL, list},
         view::rfc3339,
@@ -27,29 +27,37 @@ impl Registry {
 
     /// Waits until the plugin takes calls. None when `until` came first. Cancel safe.
     pub(crate) async fn routable(&self, name: &str, until: Instant) -> Option<Route> {
-        let changes = {
+        tokio::time::timeout_at(until, self.when(name, |state| state.route(name)))
+            .await
+            .ok()
+    }
+
+    /// Waits until a plugin has a link of its own, or has none. Cancel safe.
+    pub(crate) async fn link_is(&self, name: &str, there: bool) {
+        let is_so = |state: &State| state.plugins.get(name).is_some_and(Plugin::has_link) == there;
+        self.when(name, |state| is_so(state).then_some(())).await;
+    }
+
+    /// Looks at the registry until `look` finds something: now, and whenever the session of the name changes. Cancel safe.
+    async fn when<R>(&self, name: &str, look: impl Fn(&State) -> Option<R>) -> R {
+        let waiting = {
             let mut state = lock(&self.state);
-            if let Some(route) = state.route(name) {
-                return Some(route);
+            if let Some(found) = look(&state) {
+                return found;
             }
-            state.waiting.entry(name.to_owned()).or_default().clone()
+            let changes = state.waiting.entry(name.to_owned()).or_default().clone();
+            Waiting {
+                registry: self,
+                changes,
+            }
         };
-        let found = tokio::time::timeout_at(until, async {
-            let mut seen = 0;
-            loop {
-                if let Some(route) = self.route(name) {
-                    return route;
-                }
-                seen = changes.wait_for(|count| *count != seen).await;
+        let mut seen = 0;
+        loop {
+            if let Some(found) = look(&lock(&self.state)) {
+                return found;
             }
-        });
-        let found = found.await.ok();
-        drop(changes);
-        // The map's own is the last one when nobody waits any more.
-        lock(&self.state)
-            .waiting
-            .retain(|_, changes| Arc::strong_count(changes) > 1);
-        found
+            seen = waiting.changes.wait_for(|count| *count != seen).await;
+        }
     }
 
     /// All plugins as placement sees them; the pods are counted by the caller.
@@ -116,6 +124,22 @@ impl Registry {
             },
         };
         Status::new(Code::Unavailable, reason::PLUGIN_OFFLINE, text)
+    }
+}
+
+/// One who waits, until it is dropped.
+struct Waiting<'a> {
+    registry: &'a Registry,
+    changes: Arc<Told<u64>>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // The map's own and this one are the last when nobody else waits.
+        let mut state = lock(&self.registry.state);
+        state.waiting.retain(|_, changes| {
+            Arc::strong_count(changes) > 1 + usize::from(Arc::ptr_eq(changes, &self.changes))
+        });
     }
 }
 

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, Semaphore};
 
-use crate::{connection::Connection, hub::call::Unanswered};
+use crate::{
+    connection::Connection,
+    hub::{Way, call::Unanswered},
+};
 
 /// The number of a session: higher is newer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +34,11 @@ pub(crate) enum Phase {
 /// All that is needed to call a plugin; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
+    pub(crate) plugin: Arc<str>,
     pub(crate) connection: Connection,
+    pub(crate) way: Way,
+    /// It knows of pods that came by the other way too, so that its ABSENT is to be believed.
+    pub(crate) shared: bool,
     pub(crate) instance: String,
     pub(crate) jobs_epoch: u64,
     pub(crate) flow_control: bool,
@@ -49,6 +56,7 @@ pub(crate) struct Route {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) number: SessionNumber,
+    pub(super) way: Way,
     pub(super) phase: Phase,
     pub(super) route: Option<Route>,
     pub(super) calls: Arc<Semaphore>,

@@ -3,7 +3,7 @@ use crate::{
     code::{Code, reason},
     limits,
     session::{Config, Event, Offer, State},
-    wire::{Data, Frame, Response, StreamId, feature, frame::Body},
+    wire::{Data, Frame, HttpHeader, HttpResponse, Response, StreamId, feature, frame::Body},
 };
 
 const LEN: usize = 10_000;
@@ -12,7 +12,18 @@ const COST: u64 = LEN as u64 + limits::CHUNK_OVERHEAD;
 fn data(len: usize) -> Data {
     Data {
         data: vec![b'd'; len].into(),
-        end: false,
+        ..Data::default()
+    }
+}
+
+/// A head of one field; it counts its name, its value and 32.
+fn head(value: usize) -> Data {
+    Data {
+        head: Some(HttpResponse {
+            status: 200,
+            headers: vec![HttpHeader::new("x", vec![b'h'; value])],
+        }),
+        ..Data::default()
     }
 }
 
@@ -117,6 +128,63 @@ fn more_data_than_its_credit_ends_that_call_only_on_either_side() {
             (State::Open, State::Open)
         );
     }
+}
+
+#[test]
+fn a_head_is_paid_for_like_bytes_and_no_larger_than_a_chunk() {
+    let (mut pair, id) = open();
+    let most = limits::MAX_LOG_CHUNK - 33;
+    assert_eq!(pair.plugin.send_data(id, head(most + 1)), Offer::Gone);
+    assert_eq!(pair.plugin.send_data(id, head(most)), Offer::Taken);
+    // The rest of the first credit is smaller than another one.
+    assert!(matches!(pair.plugin.send_data(id, head(most)), Offer::Full(_)));
+    pair.settle();
+    assert_eq!(count(&pair.hub_events), 1);
+    pair.hub.consumed(id, most as u64 + 33 + limits::CHUNK_OVERHEAD);
+    pair.settle();
+    assert_eq!(pair.plugin.send_data(id, head(most)), Offer::Taken);
+    let frame = Frame {
+        stream: id.0,
+        body: Some(Body::Data(head(most + 1))),
+    };
+    pair.hub.handle_frame(frame, pair.now);
+    assert_eq!(pair.hub.stats().flow_violations, 1);
+}
+
+#[test]
+fn an_answer_that_has_begun_is_not_ended_by_its_deadline_on_either_side() {
+    let (mut pair, id) = open();
+    assert_eq!(pair.plugin.send_data(id, head(10)), Offer::Taken);
+    pair.settle();
+    pair.now += 2 * limits::STATUS_TIMEOUT;
+    for session in [&mut pair.hub, &mut pair.plugin] {
+        session.expire_calls(pair.now);
+    }
+    pair.settle();
+    assert!(pair.responses().is_empty());
+    assert_eq!(pair.plugin.send_data(id, data(1)), Offer::Taken);
+    pair.plugin.respond(id, Response::default());
+    pair.settle();
+    assert_eq!(pair.responses().len(), 1);
+}
+
+#[test]
+fn data_on_a_call_without_a_body_does_not_take_its_deadline_away() {
+    let (mut pair, _) = open();
+    let call = pair.call();
+    let frame = Frame {
+        stream: call.0,
+        body: Some(Body::Data(head(10))),
+    };
+    pair.hub.handle_frame(frame, pair.now);
+    pair.now += 2 * limits::CREATE_TIMEOUT;
+    pair.hub.expire_calls(pair.now);
+    pair.settle();
+    let ended = pair.responses();
+    assert!(ended.iter().any(|(id, response)| {
+        let late = |status: &crate::wire::Status| status.kind() == Code::DeadlineExceeded;
+        *id == call && response.status.as_ref().is_some_and(late)
+    }));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::pair::{Pair, create_request};
 use crate::{
     code::CloseCode,
     limits,
-    session::{Event, State},
+    session::{Config, Event, State},
 };
 
 #[test]
@@ -16,6 +16,27 @@ fn an_idle_link_lives_on_pings() {
         (State::Open, State::Open)
     );
     assert!(pair.hub.stats().frames_out >= 3600 / 20);
+}
+
+#[test]
+fn a_dialling_side_that_pings_by_itself_finds_a_silent_hub_out_sooner() {
+    let interval = Duration::from_secs(5);
+    let config = Config {
+        dial_ping_interval: Some(interval),
+        ..Config::default()
+    };
+    let mut pair = Pair::with(config, &[]);
+    pair.pass(Duration::from_secs(3600));
+    assert_eq!(
+        (pair.hub.state(), pair.plugin.state()),
+        (State::Open, State::Open)
+    );
+    // Its pings and its answers to those of the hub.
+    assert!(pair.plugin.stats().frames_out >= 3600 / 5 + 3600 / 20);
+    pair.down = false;
+    pair.pass(interval + limits::PING_TIMEOUT);
+    assert_eq!(pair.plugin.state(), State::Closed);
+    assert!(interval + limits::PING_TIMEOUT < limits::IDLE_TIMEOUT);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! [`pair`]: two transports joined in memory, with faults, for tests.
+//! [`pair`]: two transports joined in memory: two ends of a link in one process. Tests put faults on it.
 //!
-//! No clock and no randomness: what happens is decided by the test alone, so it works under paused time.
+//! What is under way is bounded in messages, and a writer waits for room. No clock and no randomness: what happens is decided by the test alone, so it works under paused time.
 
 mod faults;
 mod lane;

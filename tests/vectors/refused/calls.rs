@@ -56,7 +56,7 @@ pub(super) fn cases() -> Vec<Case> {
     let long_data = || {
         let data = Data {
             data: vec![b'x'; CHUNK].into(),
-            end: false,
+            ..Data::default()
         };
         packet([(2, Body::Data(data))])
     };

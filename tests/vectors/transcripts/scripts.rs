@@ -3,17 +3,19 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use towline::{
-    code::CloseCode,
+    code::{CloseCode, Code},
     session::{Offer, State},
     wire::{
-        EventAck, LogChunk, LogOptions, LogPosition, LogsEnd, Outbox, PodEventType, Register, Response, Role,
-        StreamId, StreamLogs, Welcome, response,
+        Data, EventAck, HttpHeader, HttpRequest, HttpResponse, LogChunk, LogOptions, LogPosition, LogsEnd,
+        Outbox, PodEventType, Register, Request, Response, Role, Status, StreamId, StreamLogs, Welcome,
+        request::Op, response,
     },
 };
 
 use super::{Line, talk::Talk};
 use crate::messages::{
-    chunk, create, created, ended, event, follow, get_status, logs_end, queued, register, running, welcome,
+    chunk, create, created, ended, event, failed, follow, get_status, logs_end, queued, register, running,
+    welcome,
 };
 
 pub(super) fn all() -> BTreeMap<&'static str, Vec<Line>> {
@@ -22,8 +24,84 @@ pub(super) fn all() -> BTreeMap<&'static str, Vec<Line>> {
         ("resume", resume()),
         ("drain", drain()),
         ("events", events()),
+        ("http", http()),
         ("refused_register", refused_register()),
     ])
+}
+
+/// A request to the plugin's own endpoints: the head of its answer comes before the body of the request has ended. A second
+/// one is given up by the hub while the answer goes on.
+fn http() -> Vec<Line> {
+    let features = vec!["flow_control".to_owned(), "http".to_owned()];
+    let mut talk = Talk::dial(Register {
+        features: features.clone(),
+        outbox: None,
+        ..register()
+    });
+    talk.let_in(Welcome {
+        features,
+        ..welcome()
+    });
+    let head = |status| Data {
+        head: Some(HttpResponse {
+            status,
+            headers: vec![HttpHeader::new("content-type", "text/plain")],
+        }),
+        ..Data::default()
+    };
+    let data = |text: &'static str, end| Data {
+        data: text.into(),
+        end,
+        ..Data::default()
+    };
+    let upload = talk
+        .hub
+        .open_call(passed("POST", "/notes?of=today", true), talk.now)
+        .unwrap();
+    assert_eq!(talk.hub.send_data(upload, data("first, ", false)), Offer::Taken);
+    talk.carry();
+    assert_eq!(talk.plugin.send_data(upload, head(201)), Offer::Taken);
+    talk.carry();
+    assert_eq!(talk.hub.send_data(upload, data("second", false)), Offer::Taken);
+    assert_eq!(talk.hub.send_data(upload, data("", true)), Offer::Taken);
+    talk.carry();
+    assert_eq!(
+        talk.plugin.send_data(upload, data("13 bytes\n", false)),
+        Offer::Taken
+    );
+    talk.plugin.respond(upload, Response::default());
+    talk.carry();
+
+    let watch = talk
+        .hub
+        .open_call(passed("GET", "/ticks", false), talk.now)
+        .unwrap();
+    assert_eq!(talk.hub.send_data(watch, data("", true)), Offer::Taken);
+    talk.carry();
+    assert_eq!(talk.plugin.send_data(watch, head(200)), Offer::Taken);
+    assert_eq!(talk.plugin.send_data(watch, data("tick\n", false)), Offer::Taken);
+    talk.carry();
+    talk.hub.cancel(watch, talk.now);
+    talk.carry();
+    let gone = Status::new(Code::Cancelled, "", "the caller has gone");
+    talk.plugin.respond(watch, failed(gone));
+    talk.carry();
+    talk.lose();
+    talk.end()
+}
+
+fn passed(method: &str, path: &str, has_body: bool) -> Request {
+    Request {
+        timeout_ms: 30_000,
+        sensitive: true,
+        op: Some(Op::HttpRequest(HttpRequest {
+            method: method.into(),
+            path: path.into(),
+            headers: vec![HttpHeader::new("accept", "text/plain")],
+            has_body,
+        })),
+        ..Request::default()
+    }
 }
 
 /// A pod from its create to its end, with its log; then the plugin stops.

@@ -130,6 +130,8 @@ struct Life<'a> {
     container: String,
     /// The bridge has the pod, or had it.
     known: bool,
+    /// The plugin is known to have had it.
+    sure: bool,
     started: bool,
     ended: bool,
 }
@@ -146,6 +148,7 @@ impl<'a> Life<'a> {
         }
         Self {
             known: entry.is_some(),
+            sure: false,
             shared,
             uid,
             container,
@@ -159,6 +162,7 @@ impl<'a> Life<'a> {
         let pods = self.shared.pods();
         let entry = pods.get(&self.uid);
         let says = |what: fn(&Entry, &str) -> bool| entry.is_some_and(|entry| what(entry, &self.container));
+        self.sure = entry.is_some_and(Entry::is_sure);
         self.started |= says(Entry::has_started);
         self.ended = former || says(Entry::has_ended) || self.known && entry.is_none();
     }
@@ -168,7 +172,7 @@ impl<'a> Life<'a> {
     }
 
     fn is_waiting(&self) -> bool {
-        self.known && !self.started && !self.ended
+        self.known && self.sure && !self.started && !self.ended
     }
 }
 

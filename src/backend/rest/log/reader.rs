@@ -50,17 +50,18 @@ impl<'a> Reader<'a> {
     pub(super) fn new(shared: &'a Shared, request: &LogRequest, container: &str) -> Self {
         let options = &request.options;
         let start = request.start.filter(|start| start.epoch != 0);
-        let (view, asked) = match &start {
-            Some(start) => {
-                let (view, generation) = View::of(&request.pod, container, start);
-                (view, Some(generation))
-            }
+        let known = start
+            .as_ref()
+            .and_then(|start| View::of(&request.pod, container, options, start));
+        let foreign = start.is_some() && known.is_none();
+        let (view, asked) = match known {
+            Some((view, generation)) => (view, Some(generation)),
             None => (View::new(&request.pod, container, options), None),
         };
         let generation = shared.logs.generation(&view, asked);
         let same = asked == Some(generation);
         let offset = start.filter(|_| same).map_or(0, |start| start.offset);
-        let reset = asked.is_some() && !same;
+        let reset = foreign || asked.is_some() && !same;
         Self {
             shared,
             place: Place {

@@ -34,8 +34,14 @@ impl View {
         }
     }
 
-    /// As a position says, and the generation.
-    pub(super) fn of(pod: &PodRef, container: &str, at: &LogPosition) -> (Self, u16) {
+    /// As a position says, and the generation. None when the position is of another plugin, which the pod was reached by
+    /// before: most of those name a run by a small number.
+    pub(super) fn of(
+        pod: &PodRef,
+        container: &str,
+        options: &LogOptions,
+        at: &LogPosition,
+    ) -> Option<(Self, u16)> {
         let view = Self {
             uid: pod.uid.clone(),
             container: container.to_owned(),
@@ -45,7 +51,7 @@ impl View {
         };
         #[allow(clippy::cast_possible_truncation)] // masked
         let generation = ((at.epoch >> 2) & 0xffff) as u16;
-        (view, generation)
+        (generation != 0 && view.timestamps == options.timestamps).then_some((view, generation))
     }
 
     /// The epoch of a position in this log.
@@ -102,10 +108,19 @@ mod tests {
                 let epoch = view.epoch(generation);
                 assert!(epoch != 0 && epoch < 1 << 53, "fits into a JSON number");
                 assert_eq!(
-                    View::of(&pod, "main", &LogPosition { epoch, offset: 9 }),
-                    (view.clone(), generation)
+                    View::of(&pod, "main", &options, &LogPosition { epoch, offset: 9 }),
+                    Some((view.clone(), generation))
                 );
             }
+        }
+    }
+
+    #[test]
+    fn a_position_of_another_plugin_is_no_place_in_this_log() {
+        let pod = PodRef::new("u", "n", "p");
+        for epoch in 1..4 {
+            let at = LogPosition { epoch, offset: 9 };
+            assert_eq!(View::of(&pod, "main", &LogOptions::default(), &at), None);
         }
     }
 

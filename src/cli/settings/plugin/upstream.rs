@@ -27,6 +27,10 @@ pub(crate) struct UpstreamSettings {
     pub(crate) follow: Setting<bool>,
     /// A create is a list of one.
     pub(crate) legacy_list: Setting<bool>,
+    /// Its own endpoints may be reached through the hub.
+    pub(crate) endpoints: Setting<bool>,
+    /// Others create pods at this plugin too.
+    pub(crate) shared: Setting<bool>,
 }
 
 impl UpstreamSettings {
@@ -98,6 +102,18 @@ impl UpstreamSettings {
                 "TOWLINE_LEGACY_LIST",
                 file.legacy_list,
             )?,
+            endpoints: sources.pick(
+                ("", None),
+                ("TOWLINE_ENDPOINTS", parse_bool),
+                file.endpoints,
+                true,
+            )?,
+            shared: switch(
+                "--upstream-shared",
+                args.upstream_shared,
+                "TOWLINE_UPSTREAM_SHARED",
+                file.upstream_shared,
+            )?,
         })
     }
 
@@ -133,6 +149,16 @@ impl UpstreamSettings {
                 "plugin.legacy_list",
                 &self.legacy_list,
                 self.legacy_list.value.to_string(),
+            ),
+            row(
+                "plugin.endpoints",
+                &self.endpoints,
+                self.endpoints.value.to_string(),
+            ),
+            row(
+                "plugin.upstream_shared",
+                &self.shared,
+                self.shared.value.to_string(),
             ),
         ]
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Compression, Failure, Setting, Source, quantity as quantities};
+use crate::transport::Endpoint;
 
 /// A quantity above nothing, in thousandths; none when nobody said anything.
 pub(super) fn quantity(key: &str, setting: &Setting<String>) -> Result<Setting<Option<u64>>, Failure> {
@@ -24,27 +25,27 @@ pub(super) fn quantity(key: &str, setting: &Setting<String>) -> Result<Setting<O
     }
 }
 
-/// The link's URL. http and https forms of the hub are taken too: TOWLINE_HUB serves both kinds of command.
+/// The link's URL, made of what was given: http means ws, https means wss, and without a path /ws is meant. What says
+/// ws or wss is taken as it is.
 pub(super) fn link_form(hub: &Setting<String>) -> Result<String, Failure> {
-    let url = hub.value.trim_end_matches('/');
-    let wrong = || {
-        let (value, source) = (&hub.value, &hub.source);
+    let Setting { value: url, source } = hub;
+    // The endpoint names the part that is wrong, and never repeats a password.
+    let endpoint = Endpoint::parse(url).map_err(|error| {
         Failure::Config(format!(
-            "plugin.hub (from {source}): {value:?} is no link; use ws://HOST:PORT/ws or wss://"
+            "plugin.hub (from {source}): {error}; it is the hub's link, such as ws://127.0.0.1:3000/ws or \
+             wss://hub.example.org (also as https://hub.example.org)"
         ))
+    })?;
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return Ok(url.clone());
     };
-    let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
-    let scheme = match scheme {
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
         "ws" | "http" => "ws",
         "wss" | "https" => "wss",
-        "unix" => return Ok(url.to_owned()),
-        _ => return Err(wrong()),
+        _ => return Ok(url.clone()),
     };
-    if rest.is_empty() {
-        return Err(wrong());
-    }
-    let path = if rest.contains('/') { "" } else { "/ws" };
-    Ok(format!("{scheme}://{rest}{path}"))
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    Ok(format!("{scheme}://{authority}{}", endpoint.path_or("/ws")))
 }
 
 /// A name is a part of URLs and paths.
@@ -88,5 +89,61 @@ pub(super) fn parse_compression(text: &Setting<String>) -> Result<Compression, F
             "plugin.compression (from {}): {other:?} is not known; use auto, on or off",
             text.source
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn link(url: &str) -> Result<String, String> {
+        let setting = Setting {
+            value: url.to_owned(),
+            source: Source::Flag("--hub"),
+        };
+        link_form(&setting).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn the_link_is_derived_from_what_people_write() {
+        for (written, derived) in [
+            ("http://hub.example.org", "ws://hub.example.org/ws"),
+            ("http://hub.example.org:3000/", "ws://hub.example.org:3000/ws"),
+            ("https://hub.example.org", "wss://hub.example.org/ws"),
+            (
+                "HTTPS://hub.example.org:8443/link",
+                "wss://hub.example.org:8443/link",
+            ),
+            ("http://[::1]:3000", "ws://[::1]:3000/ws"),
+            ("https://hub.example.org?site=1", "wss://hub.example.org/?site=1"),
+            ("ws://hub.example.org:3000/ws", "ws://hub.example.org:3000/ws"),
+            ("ws://hub.example.org", "ws://hub.example.org/ws"),
+            ("wss://hub.example.org/a/b?c=1", "wss://hub.example.org/a/b?c=1"),
+            ("unix:///run/hub.sock", "unix:///run/hub.sock"),
+            ("unix:///run/hub.sock:/link", "unix:///run/hub.sock:/link"),
+        ] {
+            assert_eq!(link(written).as_deref(), Ok(derived), "{written}");
+        }
+    }
+
+    #[test]
+    fn a_bad_url_is_told_by_its_bad_part() {
+        for (written, says) in [
+            ("hub.example.org:3000", "it needs a scheme"),
+            ("ftp://hub.example.org", "unknown scheme"),
+            ("https://", "it has no host"),
+            ("https:///ws", "it has no host"),
+            ("wss://hub.example.org:http/ws", "its port is not a number"),
+            ("ws://::1:3000", "write an IPv6 address as [::1]:3000"),
+            ("http://me:hunter2@hub.example.org", "no user or password here"),
+            ("http://hub example.org", "a space or a control character"),
+            ("unix://run/hub.sock", "a path from the root"),
+        ] {
+            let text = link(written).unwrap_err();
+            assert!(text.starts_with("plugin.hub (from flag --hub): "), "{text}");
+            assert!(text.contains(says), "{written}: {text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use axum::http::{HeaderMap, header};
+use hyper::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::answer::Refusal;
+use super::Refusal;
 
 /// A bearer token, kept as its SHA-256 only.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ impl Token {
     }
 
     /// Lets a request in by its `Authorization` header.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let Some(value) = headers.get(header::AUTHORIZATION) else {
             return Err(Refusal::unauthenticated(
                 "no token: send `Authorization: Bearer TOKEN`",

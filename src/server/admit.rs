@@ -1,27 +1,65 @@
-//! The header `Host`, against DNS rebinding: a page in a browser can point its own name at 127.0.0.1 and then speak
-//! to a hub there as its own origin. What it cannot do is send another `Host` than that name.
+//! What a request may not be, whoever sends it.
+//!
+//! The header `Host` is checked against DNS rebinding: a page in a browser can point its own name at 127.0.0.1 and then
+//! speak to who listens there as its own origin. What it cannot do is send another `Host` than that name.
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use hyper::{HeaderMap, StatusCode, Uri, header};
 
-use super::answer::{Refusal, one_line};
-use crate::code::Code;
+use super::{Refusal, one_line};
+use crate::{code::Code, limits};
 
-/// Lets a request in that calls the hub by a name of this machine, or by one of `allowed`.
-pub(super) fn check(allowed: &[String], uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+/// Turns a target down that is longer than any that is meant.
+pub(crate) fn check_target(uri: &Uri) -> Result<(), Refusal> {
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target <= limits::HTTP_MAX_TARGET {
+        return Ok(());
+    }
+    let message = format!(
+        "the request target is over the limit of {} bytes",
+        limits::HTTP_MAX_TARGET
+    );
+    Err(Refusal::new(
+        StatusCode::URI_TOO_LONG,
+        Code::InvalidArgument,
+        message,
+    ))
+}
+
+/// A page in some browser must not be able to drive what listens on loopback: no call needs a Content-Type, so the
+/// browser would not even ask first.
+pub(crate) fn check_origin(allowed: &[String], headers: &HeaderMap) -> Result<(), Refusal> {
+    for origin in headers.get_all(header::ORIGIN) {
+        let known = |allowed: &String| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes());
+        if !allowed.iter().any(known) {
+            return Err(Refusal::forbidden(
+                "refused because of the header Origin: only browsers send it, and this origin is not allowed here",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Lets a request in that calls by a name of this machine, or by one of `allowed`; `advice` says what else helps.
+pub(crate) fn check_host(
+    allowed: &[String],
+    advice: &str,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
     // A browser always sends one; HTTP/1.0 health checks do not.
     let sent = headers.get_all(header::HOST).iter().map(|value| value.to_str());
     let in_target = uri.authority().map(|authority| Ok(authority.as_str()));
     for host in sent.chain(in_target) {
-        let host = host.map_err(|_| refusal("?"))?;
+        let host = host.map_err(|_| refusal("?", advice))?;
         let name = bare(host);
         if !is_here(name)
             && !allowed
                 .iter()
                 .any(|allowed| bare(allowed).eq_ignore_ascii_case(name))
         {
-            return Err(refusal(name));
+            return Err(refusal(name, advice));
         }
     }
     Ok(())
@@ -51,12 +89,11 @@ fn bare(host: &str) -> &str {
     inside.unwrap_or_else(|| name.strip_suffix('.').unwrap_or(name))
 }
 
-fn refusal(name: &str) -> Refusal {
+fn refusal(name: &str, advice: &str) -> Refusal {
     let name: String = one_line(name).chars().take(100).collect();
     let message = format!(
-        "refused because of the header Host: this hub listens without a token and is called {name:?}, which a web page \
-         could do too. Call it localhost or 127.0.0.1, or start it with --allowed-host NAME (hub.allowed_hosts) or with \
-         a token"
+        "refused because of the header Host: what listens here without a token is called {name:?}, which a web page \
+         could do too. {advice}"
     );
     Refusal::new(StatusCode::MISDIRECTED_REQUEST, Code::PermissionDenied, message)
 }
@@ -72,7 +109,7 @@ mod tests {
         for host in hosts {
             headers.append(header::HOST, host.parse().unwrap());
         }
-        check(&allowed, &target.parse().unwrap(), &headers).is_ok()
+        check_host(&allowed, "", &target.parse().unwrap(), &headers).is_ok()
     }
 
     #[test]
@@ -125,11 +162,11 @@ mod tests {
 
     #[test]
     fn the_refusal_says_what_to_do() {
-        let refusal = refusal("evil.example");
+        let refusal = refusal("evil.example", "Call it localhost");
         assert_eq!(refusal.http, 421);
         assert!(
             refusal.status.message.contains("\"evil.example\"")
-                && refusal.status.message.contains("--allowed-host")
+                && refusal.status.message.contains("Call it localhost")
         );
     }
 }

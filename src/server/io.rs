@@ -85,7 +85,7 @@ impl Drop for Answering {
 
 /// A socket with deadlines.
 #[derive(Debug)]
-pub(super) struct Timed<T> {
+pub(crate) struct Timed<T> {
     inner: T,
     progress: Progress,
     reading: Option<(Phase, Pin<Box<Sleep>>)>,
@@ -108,7 +108,7 @@ struct Unsure {
 }
 
 /// A socket that gives up early on a peer that takes no bytes, and can be told not to.
-pub(super) trait Patient {
+pub(crate) trait Patient {
     /// Bytes may now stay unsent for this long.
     fn bear(&self, timeout: Duration);
 }
@@ -133,7 +133,7 @@ impl<T> Timed<T> {
     }
 
     /// The socket itself: a link has clocks of its own.
-    pub(super) fn into_inner(self) -> T {
+    pub(crate) fn into_inner(self) -> T {
         self.inner
     }
 

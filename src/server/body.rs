@@ -1,14 +1,13 @@
 //! Reading request bodies, bounded in size and time.
 
-use axum::{
-    body::{Body, Bytes},
-    http::StatusCode,
-};
-use http_body::Body as _;
+use std::error::Error;
+
+use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::{StatusCode, body::Body};
 use serde::de::DeserializeOwned;
 
-use super::answer::Refusal;
+use super::Refusal;
 use crate::{
     code::Code,
     interlink::{self, BadBody},
@@ -16,7 +15,11 @@ use crate::{
 };
 
 /// Reads a whole body, whatever method and Content-Type it came with.
-pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
+pub(crate) async fn read<B>(body: B, limit: usize) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     if body.size_hint().lower() > limit as u64 {
         return Err(Refusal::too_large(limit));
     }
@@ -37,19 +40,25 @@ pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
 }
 
 /// Parses a JSON body; `what` names what it should be.
-pub(super) fn json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Refusal> {
+pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Refusal> {
     interlink::parse(bytes).map_err(|bad| bad_json(&bad, what))
 }
 
 /// What is wrong and where, never a value.
-pub(super) fn bad_json(bad: &BadBody, what: &str) -> Refusal {
+pub(crate) fn bad_json(bad: &BadBody, what: &str) -> Refusal {
     Refusal::invalid(format!("bad JSON, expected {what}: {bad}"))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use http_body_util::Full;
+
     use super::*;
+
+    fn whole(size: usize) -> Full<Bytes> {
+        Full::from(vec![0; size])
+    }
 
     #[test]
     fn bad_json_is_named_with_its_place_but_not_its_value() {
@@ -66,8 +75,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_over_the_limit_is_413() {
-        let refusal = read(Body::from(vec![0; 11]), 10).await.unwrap_err();
+        let refusal = read(whole(11), 10).await.unwrap_err();
         assert_eq!(refusal.http, 413);
-        assert_eq!(read(Body::from(vec![0; 10]), 10).await.unwrap().len(), 10);
+        assert_eq!(read(whole(10), 10).await.unwrap().len(), 10);
     }
 }
