@@ -166,8 +166,19 @@ impl Hub {
     /// # Errors
     /// NOT_FOUND when nobody knows the pod, UNAVAILABLE when its plugin is away, RESOURCE_EXHAUSTED when too many
     /// logs are read, what the plugin refused with.
-    pub async fn logs(self: &Arc<Self>, scope: Option<&str>, query: LogQuery) -> Result<LogViewer, Status> {
-        let owner = self.read_pods(|pods| pods.get(&query.pod.uid).map(|entry| entry.plugin.clone()));
+    pub async fn logs(
+        self: &Arc<Self>,
+        scope: Option<&str>,
+        mut query: LogQuery,
+    ) -> Result<LogViewer, Status> {
+        let owner = self.read_pods(|pods| {
+            let entry = pods.get(&query.pod.uid)?;
+            if query.container.is_empty() {
+                // A plugin to which the pod came by another way knows no more of it than its name.
+                query.container = entry.first_container().to_owned();
+            }
+            Some(entry.plugin.clone())
+        });
         let plugin = match owner {
             Some(owner) if scope.is_none_or(|scope| scope == owner) => owner,
             Some(_) => return Err(no_pod(&query)),

@@ -119,6 +119,15 @@ async fn a_hub_that_begins_by_http_changes_to_the_link_when_it_comes() {
     // The link's own records have it now.
     let record = dir.path().join("link/pods").join(format!("{}.json", uid(1)));
     hub.until("the record", async || record.is_file()).await;
+    // The link knows no more than the pod's name, and the hub which containers it has.
+    upstream
+        .plugin
+        .log(&uid(1), |log| log.extend_from_slice(b"hello\n"));
+    let path = format!("/api/v1/namespaces/vk/pods/pod-{}/log", &uid(1)[34..]);
+    let read = hub.ask("GET", &path, &Value::Null).await;
+    assert_eq!(read, (200, "hello\n".to_owned()));
+    let asked = upstream.plugin.calls("GET /getLogs").pop().unwrap();
+    assert_eq!(asked.body["ContainerName"], "main");
     // A plugin that leaves in good order is followed by HTTP as well.
     link.stop().await;
     hub.by("http").await;
@@ -185,4 +194,24 @@ async fn while_the_way_changes_again_and_again_each_pod_runs_once() {
     }
     assert_eq!(gone, 6);
     assert_eq!(hub.plugin().await["pods"], json!(next - 6), "and no ghost");
+}
+
+/// slurm's is asked every 10 s: what was heard within that time is not old.
+#[tokio::test]
+async fn a_plugin_that_is_asked_rarely_is_ready_as_soon_as_it_is_called_over_http() {
+    let upstream = Upstream::start(Quirks::default()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let plugins = json!({"p1": {"url": upstream.address, "status_interval": "1h"}});
+    let hub = HubProcess::start(&plugins, dir.path()).await;
+    hub.until("called", async || hub.plugin().await["way"] == "http")
+        .await;
+    assert_eq!(hub.plugin().await["ready"], true);
+    assert_eq!(hub.create(&uid(1)).await.0, 200);
+    let link = Link::start(&hub, &upstream.address, dir.path(), true).await;
+    hub.by("link").await;
+    link.cut();
+    hub.until("called again", async || hub.plugin().await["way"] == "http")
+        .await;
+    assert_eq!(hub.plugin().await["ready"], true);
+    link.stop().await;
 }

@@ -46,11 +46,13 @@ impl RestBackend {
         self.shared.awake.send_replace(false);
     }
 
-    /// Asks again. What was heard of pods that had not ended is forgotten: it is old.
+    /// Asks again. What was heard of pods that had not ended is forgotten, unless the next call is not due yet.
     pub fn wake(&self) {
         if !*self.shared.awake.borrow() {
-            self.shared.pods().hear_afresh();
-            self.shared.node.ask_afresh();
+            if !self.shared.node.is_fresh(self.shared.config.status_interval) {
+                self.shared.pods().hear_afresh();
+                self.shared.node.ask_afresh();
+            }
             self.shared.awake.send_replace(true);
         }
     }

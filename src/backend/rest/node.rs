@@ -1,8 +1,11 @@
 //! Whether the plugin is well, and what it has.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     answer,
@@ -37,6 +40,8 @@ struct Inner {
     rarely: u32,
     /// Calls since the last ping.
     since: u32,
+    /// When anything was heard last.
+    heard: Option<Instant>,
 }
 
 impl Node {
@@ -58,6 +63,7 @@ impl Node {
                 off: config.ping == Ping::None,
                 rarely: 0,
                 since: limits::UPSTREAM_PING_EVERY,
+                heard: None,
             }),
             known: watch::Sender::new(false),
         }
@@ -68,6 +74,11 @@ impl Node {
         // An error would mean that the sender is gone, and it is here.
         let _ = self.known.subscribe().wait_for(|known| *known).await;
         self.lock().status.clone()
+    }
+
+    /// Whether what is known is no older than this.
+    pub(super) fn is_fresh(&self, within: Duration) -> bool {
+        self.lock().heard.is_some_and(|heard| heard.elapsed() < within)
     }
 
     /// Forgets that anything is known: [`Node::status`] waits for the next word.
@@ -151,6 +162,7 @@ impl Node {
 
     fn tell(&self, mut inner: MutexGuard<'_, Inner>, status: NodeStatus) -> Option<NodeStatus> {
         let changed = inner.status != status;
+        inner.heard = Some(Instant::now());
         if changed {
             tracing::info!(
                 ready = status.ready,

@@ -98,6 +98,11 @@ impl Entry {
         self.terminal
     }
 
+    /// The first main container of the spec; empty when the spec is not known.
+    pub(crate) fn first_container(&self) -> &str {
+        self.names.first().map_or("", |(name, _)| name)
+    }
+
     /// Containers in its spec, as far as they are known.
     pub(crate) fn spec_len(&self) -> usize {
         self.names.len()

@@ -46,6 +46,13 @@ pub(super) async fn stream(
     mut sink: LogSink,
 ) -> Result<LogsEnd, Status> {
     let mut life = Life::new(shared, &request);
+    if life.container.is_empty() && life.is_by_name() {
+        let text = format!(
+            "nothing but its name is known here of pod {}: name the container",
+            request.pod
+        );
+        return Err(Status::new(Code::InvalidArgument, "", text).not_started());
+    }
     let mut reader = Reader::new(shared, &request, &life.container);
     let follow = request.options.follow;
     let mut pace = Pace::default();
@@ -165,6 +172,11 @@ impl<'a> Life<'a> {
         self.sure = entry.is_some_and(Entry::is_sure);
         self.started |= says(Entry::has_started);
         self.ended = former || says(Entry::has_ended) || self.known && entry.is_none();
+    }
+
+    /// It came to the plugin by another way, and only its name is known.
+    fn is_by_name(&self) -> bool {
+        self.shared.pods().get(&self.uid).is_some_and(Entry::is_minimal)
     }
 
     fn is_deleted(&self) -> bool {
