@@ -95,3 +95,37 @@ async fn a_wrong_setting_ends_it_with_78_and_says_what_to_do() {
         assert!(said.contains(says), "{said}");
     }
 }
+
+#[tokio::test]
+async fn an_https_upstream_is_trusted_by_the_certificates_that_are_named_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let upstream = Upstream::start_tls(dir.path()).await;
+    let mut site = Site::start(config(&upstream.address, &dir.path().join("first"))).await;
+    site.stop_bridge().await;
+    let (hub, ca) = (format!("ws://{}/ws", site.hub_address), dir.path().join("ca.pem"));
+    for (name, trusted) in [("trusting", true), ("wary", false)] {
+        let state = dir.path().join(name);
+        let mut args = vec![
+            "--name",
+            name,
+            "--backend",
+            "rest",
+            "--upstream",
+            &upstream.address,
+        ];
+        args.extend(["--hub", &hub, "--state-dir", state.to_str().unwrap()]);
+        if trusted {
+            args.extend(["--upstream-ca-file", ca.to_str().unwrap()]);
+        }
+        let _bridge = towline(&args).spawn().unwrap();
+        site.until(name, || {
+            let plugins = site.hub.plugins();
+            let found = plugins.iter().find(|plugin| plugin.name == name);
+            found.is_some_and(|plugin| match trusted {
+                true => plugin.ready,
+                false => plugin.reason.contains("certificate"),
+            })
+        })
+        .await;
+    }
+}

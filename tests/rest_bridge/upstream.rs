@@ -22,6 +22,7 @@ use tokio::{
     sync::watch,
     task::{JoinHandle, JoinSet},
 };
+use towline::transport::{Listener, ServerTls};
 
 /// How it is not like the others.
 #[derive(Debug, Clone, Default)]
@@ -121,6 +122,32 @@ impl Upstream {
             }
         });
         let address = format!("unix://{}", path.display());
+        Self {
+            plugin,
+            address,
+            task,
+        }
+    }
+
+    /// On https, as localhost; its certificate is in `ca.pem`.
+    pub(crate) async fn start_tls(dir: &std::path::Path) -> Self {
+        let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let (cert_file, key_file) = (dir.join("ca.pem"), dir.join("key.pem"));
+        std::fs::write(&cert_file, signed.cert.pem()).unwrap();
+        std::fs::write(&key_file, signed.signing_key.serialize_pem()).unwrap();
+        let shown = ServerTls { cert_file, key_file };
+        let tls = Some(shown.server_config().unwrap());
+        let mut listener = Listener::bind("127.0.0.1:0", tls).await.unwrap();
+        let address = listener.local_addr().replace("127.0.0.1", "https://localhost");
+        let plugin = Arc::new(Plugin::new(Quirks::default()));
+        let served = plugin.clone();
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (socket, _) = listener.accept().await;
+                connections.spawn(served.clone().connection(TokioIo::new(socket)));
+            }
+        });
         Self {
             plugin,
             address,

@@ -112,6 +112,10 @@ pub struct PluginArgs {
     /// known here is looked for there [env: TOWLINE_UPSTREAM_SHARED]
     #[arg(long)]
     pub upstream_shared: bool,
+    /// With --backend rest: CA certificates (PEM) to trust in an https upstream instead of the system's
+    /// [env: TOWLINE_UPSTREAM_CA_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub upstream_ca_file: Option<PathBuf>,
     /// Where pods and their logs are kept [default: $XDG_STATE_HOME/towline/NAME] [env: TOWLINE_STATE_DIR]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,

@@ -63,5 +63,6 @@ fn hub(args: &HubArgs) -> Result<Vec<Row>, Failure> {
 fn plugin(args: &PluginArgs) -> Result<Vec<Row>, Failure> {
     let settings = PluginSettings::resolve(args, &Sources::load(args.config.as_deref(), &environment)?)?;
     read_token(&settings.token_file)?;
+    settings.rest.check_files()?;
     Ok(settings.rows())
 }

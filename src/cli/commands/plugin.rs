@@ -68,6 +68,7 @@ fn bridge(settings: &PluginSettings) -> RestConfig {
     config.legacy_list = rest.legacy_list.value;
     config.endpoints = rest.endpoints.value;
     config.shared = rest.shared.value;
+    config.tls = rest.tls();
     config.cpu = settings.cpu_millis.value.map(quantity::cpu).unwrap_or_default();
     config.memory = settings.memory.value.map(quantity::bytes).unwrap_or_default();
     if settings.pods.source != Source::Default {

@@ -111,6 +111,7 @@ pub(crate) struct PluginSection {
     pub(crate) codec: Option<String>,
     pub(crate) endpoints: Option<bool>,
     pub(crate) upstream_shared: Option<bool>,
+    pub(crate) upstream_ca_file: Option<PathBuf>,
 }
 
 /// A quantity as text: YAML takes 4 and 3500m for different things.

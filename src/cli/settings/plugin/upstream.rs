@@ -1,6 +1,6 @@
 //! Settings of the REST bridge.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use crate::{
     backend::{RestConfig, rest::Ping},
@@ -8,8 +8,11 @@ use crate::{
         args::PluginArgs,
         exit::Failure,
         output::time::parse_duration,
-        settings::{Row, Setting, Source, Sources, file::Span, parse_bool, parse_text},
+        settings::{
+            Row, Setting, Source, Sources, file::Span, parse_bool, parse_path, parse_text, shown_path,
+        },
     },
+    transport::TlsConfig,
 };
 
 /// What `--backend rest` needs to know.
@@ -31,6 +34,8 @@ pub(crate) struct UpstreamSettings {
     pub(crate) endpoints: Setting<bool>,
     /// Others create pods at this plugin too.
     pub(crate) shared: Setting<bool>,
+    /// CA certificates for https.
+    ca_file: Setting<Option<PathBuf>>,
 }
 
 impl UpstreamSettings {
@@ -114,7 +119,34 @@ impl UpstreamSettings {
                 "TOWLINE_UPSTREAM_SHARED",
                 file.upstream_shared,
             )?,
+            ca_file: sources.pick(
+                ("--upstream-ca-file", args.upstream_ca_file.clone().map(Some)),
+                ("TOWLINE_UPSTREAM_CA_FILE", parse_path),
+                file.upstream_ca_file.map(Some),
+                None,
+            )?,
         })
+    }
+
+    /// Whom to trust on https. A file that is missing now may be there when it is needed.
+    pub(crate) fn tls(&self) -> TlsConfig {
+        TlsConfig {
+            ca_file: self.ca_file.value.clone(),
+            ..TlsConfig::default()
+        }
+    }
+
+    /// Whether all files are there and right.
+    ///
+    /// # Errors
+    /// Names the file that is missing or wrong.
+    pub(crate) fn check_files(&self) -> Result<(), Failure> {
+        if self.ca_file.value.is_none() {
+            return Ok(());
+        }
+        let source = &self.ca_file.source;
+        let wrong = |error| Failure::Config(format!("plugin.upstream_ca_file (from {source}): {error}"));
+        self.tls().client_config().map(drop).map_err(wrong)
     }
 
     /// For `config print`.
@@ -159,6 +191,11 @@ impl UpstreamSettings {
                 "plugin.upstream_shared",
                 &self.shared,
                 self.shared.value.to_string(),
+            ),
+            row(
+                "plugin.upstream_ca_file",
+                &self.ca_file,
+                shown_path(&self.ca_file.value),
             ),
         ]
     }
