@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::{
     HeaderMap, Method, Request, StatusCode,
     body::{Body, Frame, Incoming, SizeHint},
@@ -47,17 +47,7 @@ pub(crate) struct Forwarded {
 impl Forwarded {
     /// The next bytes of the body; none at its end. Trailers are left out.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Failed> {
-        loop {
-            match self.body.frame().await {
-                None => return Ok(None),
-                Some(Err(error)) => return Err(Failed::lost(&error)),
-                Some(Ok(frame)) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        return Ok(Some(bytes));
-                    }
-                }
-            }
-        }
+        super::next(&mut self.body).await
     }
 }
 

@@ -201,14 +201,19 @@ impl Upstream {
 impl Answer {
     /// The next bytes of the body; none at its end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Failed> {
-        loop {
-            match self.body.frame().await {
-                None => return Ok(None),
-                Some(Err(error)) => return Err(Failed::lost(&error)),
-                Some(Ok(frame)) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        return Ok(Some(bytes));
-                    }
+        next(&mut self.body).await
+    }
+}
+
+/// The next bytes of a body; none at its end. Trailers are left out.
+async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Failed> {
+    loop {
+        match body.frame().await {
+            None => return Ok(None),
+            Some(Err(error)) => return Err(Failed::lost(&error)),
+            Some(Ok(frame)) => {
+                if let Ok(bytes) = frame.into_data() {
+                    return Ok(Some(bytes));
                 }
             }
         }

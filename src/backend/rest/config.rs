@@ -24,6 +24,27 @@ pub enum Ping {
     None,
 }
 
+impl Ping {
+    /// As it is written.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Status => "status",
+            Self::None => "none",
+        }
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Says what is known.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let all = [Self::Auto, Self::Status, Self::None];
+        let found = all.into_iter().find(|ping| ping.word() == text);
+        found.ok_or_else(|| format!("{text:?} is not known; use auto, status or none"))
+    }
+}
+
 /// Settings of the bridge. [`RestConfig::new`] fills in the defaults.
 #[derive(Debug, Clone)]
 pub struct RestConfig {

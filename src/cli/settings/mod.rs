@@ -24,11 +24,13 @@ pub(crate) use transport::Transport;
 pub(crate) use ways::WaySettings;
 
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use super::exit::Failure;
+use super::{exit::Failure, output::time::parse_duration};
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +152,42 @@ impl<'a> Sources<'a> {
         }
     }
 
+    /// Picks a text.
+    fn text(
+        &self,
+        flag: &'static str,
+        typed: &Option<String>,
+        variable: &'static str,
+        file: Option<String>,
+        default: &str,
+    ) -> Result<Setting<String>, Failure> {
+        self.pick(
+            (flag, typed.clone()),
+            (variable, parse_text),
+            file,
+            default.to_owned(),
+        )
+    }
+
+    /// Picks a duration such as 2s.
+    fn span(
+        &self,
+        flag: &'static str,
+        typed: &Option<String>,
+        variable: &'static str,
+        file: Option<file::Span>,
+        default: Duration,
+    ) -> Result<Setting<Duration>, Failure> {
+        let typed = typed.as_deref().map(parse_duration).transpose();
+        let typed = typed.map_err(|why| Failure::Config(format!("{flag}: {why}")))?;
+        self.pick(
+            (flag, typed),
+            (variable, parse_duration),
+            file.map(|file::Span(span)| span),
+            default,
+        )
+    }
+
     /// Picks a value that only the file can set.
     pub(crate) fn file_only<T>(&self, file: Option<T>, default: T) -> Setting<T> {
         match (file, &self.path) {
@@ -211,6 +249,15 @@ fn parse_bool(text: &str) -> Result<bool, String> {
         "0" | "false" | "no" => Ok(false),
         _ => Err(format!("{text:?} is neither true nor false")),
     }
+}
+
+/// As `--label` takes them, separated by commas.
+fn shown_labels(labels: &BTreeMap<String, String>) -> String {
+    let all: Vec<String> = labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    all.join(",")
 }
 
 fn shown_path(path: &Option<PathBuf>) -> String {

@@ -11,7 +11,7 @@ use self::{
     values::{link_form, parse_compression, parse_labels, validate_name},
     ways::WaySettings,
 };
-use super::{Row, Setting, Source, Sources, file::Quantity, parse_path, parse_text, shown_path};
+use super::{Row, Setting, Source, Sources, file::Quantity, parse_path, shown_labels, shown_path};
 use crate::{
     backend::process::{Capacity, PODS, quantity},
     cli::{args::PluginArgs, exit::Failure},
@@ -57,14 +57,6 @@ impl PluginSettings {
     /// Names the setting, its value, and what to do.
     pub(crate) fn resolve(args: &PluginArgs, sources: &Sources<'_>) -> Result<Self, Failure> {
         let file = sources.file.plugin.clone();
-        let text = |flag, typed: &Option<String>, variable, file: Option<String>, default: &str| {
-            sources.pick(
-                (flag, typed.clone()),
-                (variable, parse_text),
-                file,
-                default.to_owned(),
-            )
-        };
         let path = |flag, typed: &Option<PathBuf>, variable, file: Option<PathBuf>| {
             sources.pick(
                 (flag, typed.clone().map(Some)),
@@ -73,7 +65,7 @@ impl PluginSettings {
                 None,
             )
         };
-        let hub = text(
+        let hub = sources.text(
             "--hub",
             &args.hub,
             sources.twin("TOWLINE_HUB", "INTERLINK_WS_URL"),
@@ -84,9 +76,9 @@ impl PluginSettings {
             value: link_form(&hub)?,
             source: hub.source,
         };
-        let name = text("--name", &args.name, "TOWLINE_NAME", file.name, "")?;
+        let name = sources.text("--name", &args.name, "TOWLINE_NAME", file.name, "")?;
         validate_name(&name)?;
-        let backend = text(
+        let backend = sources.text(
             "--backend",
             &args.backend,
             "TOWLINE_BACKEND",
@@ -99,7 +91,7 @@ impl PluginSettings {
                 "plugin.backend (from {source}): {value:?} is not known; use process or rest"
             )));
         }
-        let compression = text(
+        let compression = sources.text(
             "--compression",
             &args.compression,
             "TOWLINE_COMPRESSION",
@@ -143,7 +135,7 @@ impl PluginSettings {
             )));
         }
         let quantity = |key: &'static str, flag, typed: &Option<String>, variable, file: Option<Quantity>| {
-            let text = text(flag, typed, variable, file.map(String::from), "")?;
+            let text = sources.text(flag, typed, variable, file.map(String::from), "")?;
             values::quantity(key, &text)
         };
         let cpu_millis = quantity("plugin.cpu", "--cpu", &args.cpu, "TOWLINE_CPU", file.cpu)?;
@@ -158,7 +150,7 @@ impl PluginSettings {
             value: memory.value.map(|thousandths| thousandths.div_ceil(1000)),
             source: memory.source,
         };
-        let pods = text(
+        let pods = sources.text(
             "--pods",
             &args.pods,
             "TOWLINE_PODS",
@@ -214,12 +206,6 @@ impl PluginSettings {
             value: shown_path(&setting.value),
             source: setting.source.clone(),
         };
-        let labels: Vec<String> = self
-            .labels
-            .value
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
         let machine = Capacity::of_this_machine();
         let mut rows = vec![
             text("plugin.hub", &self.hub),
@@ -243,10 +229,10 @@ impl PluginSettings {
             },
             Row {
                 key: "plugin.labels",
-                value: if labels.is_empty() {
+                value: if self.labels.value.is_empty() {
                     "-".to_owned()
                 } else {
-                    labels.join(",")
+                    shown_labels(&self.labels.value)
                 },
                 source: self.labels.source.clone(),
             },

@@ -9,7 +9,7 @@ use std::{
 use super::{
     Row, Setting, Source, Sources, Transport,
     file::{Quantity, Span, WaySection},
-    shown_path,
+    shown_labels, shown_path,
 };
 use crate::{
     backend::{RestConfig, process::quantity::parse_millis, rest::Ping},
@@ -146,7 +146,8 @@ impl WaySettings {
             transport,
             status_interval,
             ping: Setting {
-                value: ping_of(name, &ping)?,
+                value: Ping::parse(&ping.value)
+                    .map_err(|why| wrong(name, "upstream_ping", &ping.source, &why))?,
                 source: ping.source,
             },
             follow: sources.file_only(file.upstream_follow, false),
@@ -179,17 +180,6 @@ impl WaySettings {
 
     /// For `config print`.
     pub(super) fn rows(&self) -> Vec<Row> {
-        let ping = match self.ping.value {
-            Ping::Auto => "auto",
-            Ping::Status => "status",
-            Ping::None => "none",
-        };
-        let labels: Vec<String> = self
-            .labels
-            .value
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
         let rows: [(&str, String, &Source); 12] = [
             ("url", self.url.value.clone(), &self.url.source),
             (
@@ -203,7 +193,11 @@ impl WaySettings {
                 format!("{:?}", self.status_interval.value),
                 &self.status_interval.source,
             ),
-            ("upstream_ping", ping.to_owned(), &self.ping.source),
+            (
+                "upstream_ping",
+                self.ping.value.word().to_owned(),
+                &self.ping.source,
+            ),
             (
                 "upstream_follow",
                 self.follow.value.to_string(),
@@ -215,7 +209,7 @@ impl WaySettings {
                 &self.legacy_list.source,
             ),
             ("ca_file", shown_path(&self.ca_file.value), &self.ca_file.source),
-            ("labels", labels.join(","), &self.labels.source),
+            ("labels", shown_labels(&self.labels.value), &self.labels.source),
             ("cpu", self.cpu.value.clone(), &self.cpu.source),
             ("memory", self.memory.value.clone(), &self.memory.source),
             ("pods", self.pods.value.clone(), &self.pods.source),
@@ -294,18 +288,6 @@ fn transport(
         value,
         source: said.source,
     })
-}
-
-fn ping_of(name: &str, said: &Setting<String>) -> Result<Ping, Failure> {
-    match said.value.as_str() {
-        "auto" => Ok(Ping::Auto),
-        "status" => Ok(Ping::Status),
-        "none" => Ok(Ping::None),
-        other => {
-            let text = format!("{other:?} is not known; use auto, status or none");
-            Err(wrong(name, "upstream_ping", &said.source, &text))
-        }
-    }
 }
 
 fn wrong(name: &str, key: &str, source: &Source, text: &str) -> Failure {

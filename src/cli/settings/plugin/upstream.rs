@@ -7,10 +7,7 @@ use crate::{
     cli::{
         args::PluginArgs,
         exit::Failure,
-        output::time::parse_duration,
-        settings::{
-            Row, Setting, Source, Sources, file::Span, parse_bool, parse_path, parse_text, shown_path,
-        },
+        settings::{Row, Setting, Source, Sources, parse_bool, parse_path, shown_path},
     },
     transport::TlsConfig,
 };
@@ -45,18 +42,10 @@ impl UpstreamSettings {
     /// Names the setting, its value, and what to do.
     pub(super) fn resolve(args: &PluginArgs, sources: &Sources<'_>, backend: &str) -> Result<Self, Failure> {
         let file = sources.file.plugin.clone();
-        let text = |flag, typed: &Option<String>, variable, file, default: &str| {
-            sources.pick(
-                (flag, typed.clone()),
-                (variable, parse_text),
-                file,
-                default.to_owned(),
-            )
-        };
         let switch = |flag, typed: bool, variable, file| {
             sources.pick((flag, typed.then_some(true)), (variable, parse_bool), file, false)
         };
-        let upstream = text(
+        let upstream = sources.text(
             "--upstream",
             &args.upstream,
             "TOWLINE_UPSTREAM",
@@ -64,13 +53,12 @@ impl UpstreamSettings {
             "",
         )?;
         check_upstream(&upstream, backend)?;
-        let kind = text("--type", &args.kind, "TOWLINE_TYPE", file.kind, backend)?;
-        let typed = args.status_interval.as_deref().map(parse_duration).transpose();
-        let typed = typed.map_err(|why| Failure::Config(format!("--status-interval: {why}")))?;
-        let status_interval = sources.pick(
-            ("--status-interval", typed),
-            ("TOWLINE_STATUS_INTERVAL", parse_duration),
-            file.status_interval.map(|Span(span)| span),
+        let kind = sources.text("--type", &args.kind, "TOWLINE_TYPE", file.kind, backend)?;
+        let status_interval = sources.span(
+            "--status-interval",
+            &args.status_interval,
+            "TOWLINE_STATUS_INTERVAL",
+            file.status_interval,
             RestConfig::interval_of(&kind.value),
         )?;
         let (least, most) = (Duration::from_secs(1), Duration::from_secs(3600));
@@ -80,7 +68,7 @@ impl UpstreamSettings {
                 "plugin.status_interval (from {source}): {value:?} must be 1s to 1h"
             )));
         }
-        let ping = text(
+        let ping = sources.text(
             "--upstream-ping",
             &args.upstream_ping,
             "TOWLINE_UPSTREAM_PING",
@@ -92,7 +80,9 @@ impl UpstreamSettings {
             kind,
             status_interval,
             ping: Setting {
-                value: parse_ping(&ping)?,
+                value: Ping::parse(&ping.value).map_err(|why| {
+                    Failure::Config(format!("plugin.upstream_ping (from {}): {why}", ping.source))
+                })?,
                 source: ping.source,
             },
             follow: switch(
@@ -158,11 +148,6 @@ impl UpstreamSettings {
                 source: setting.source.clone(),
             }
         }
-        let ping = match self.ping.value {
-            Ping::Auto => "auto",
-            Ping::Status => "status",
-            Ping::None => "none",
-        };
         vec![
             row("plugin.type", &self.kind, self.kind.value.clone()),
             row("plugin.upstream", &self.upstream, self.upstream.value.clone()),
@@ -171,7 +156,11 @@ impl UpstreamSettings {
                 &self.status_interval,
                 format!("{:?}", self.status_interval.value),
             ),
-            row("plugin.upstream_ping", &self.ping, ping.to_owned()),
+            row(
+                "plugin.upstream_ping",
+                &self.ping,
+                self.ping.value.word().to_owned(),
+            ),
             row(
                 "plugin.upstream_follow",
                 &self.follow,
@@ -221,17 +210,5 @@ fn check_upstream(upstream: &Setting<String>, backend: &str) -> Result<(), Failu
             "plugin.upstream (from {source}): only --backend rest has an upstream"
         ))),
         _ => Ok(()),
-    }
-}
-
-fn parse_ping(text: &Setting<String>) -> Result<Ping, Failure> {
-    match text.value.as_str() {
-        "auto" => Ok(Ping::Auto),
-        "status" => Ok(Ping::Status),
-        "none" => Ok(Ping::None),
-        other => Err(Failure::Config(format!(
-            "plugin.upstream_ping (from {}): {other:?} is not known; use auto, status or none",
-            text.source
-        ))),
     }
 }

@@ -6,11 +6,7 @@ use crate::{
     cli::{
         args::PluginArgs,
         exit::Failure,
-        output::time::parse_duration,
-        settings::{
-            Listen, Row, Setting, Sources, Transport, file::Span, parse_bool, parse_path, parse_text,
-            shown_path,
-        },
+        settings::{Listen, Row, Setting, Sources, Transport, parse_bool, parse_path, shown_path},
     },
     limits,
     wire::Subprotocol,
@@ -44,40 +40,22 @@ impl WaySettings {
     /// Names the setting, its value, and what to do.
     pub(super) fn resolve(args: &PluginArgs, sources: &Sources<'_>) -> Result<Self, Failure> {
         let file = sources.file.plugin.clone();
-        let text = |flag, typed: &Option<String>, variable, file: Option<String>, default: &str| {
-            sources.pick(
-                (flag, typed.clone()),
-                (variable, parse_text),
-                file,
-                default.to_owned(),
-            )
-        };
-        let span = |flag, typed: &Option<String>, variable, file: Option<Span>, default| {
-            let typed = typed.as_deref().map(parse_duration).transpose();
-            let typed = typed.map_err(|why| Failure::Config(format!("{flag}: {why}")))?;
-            sources.pick(
-                (flag, typed),
-                (variable, parse_duration),
-                file.map(|Span(span)| span),
-                default,
-            )
-        };
-        let transport = text(
+        let transport = sources.text(
             "--transport",
             &args.transport,
             sources.twin("TOWLINE_TRANSPORT", "INTERLINK_TRANSPORT"),
             file.transport,
             "ws",
         )?;
-        let listen = text(
+        let listen = sources.text(
             "--listen",
             &args.listen,
             "TOWLINE_PLUGIN_LISTEN",
             file.listen,
             "127.0.0.1:4000",
         )?;
-        let codec = text("--codec", &args.codec, "TOWLINE_CODEC", file.codec, "proto")?;
-        let ping = span(
+        let codec = sources.text("--codec", &args.codec, "TOWLINE_CODEC", file.codec, "proto")?;
+        let ping = sources.span(
             "--ping-interval",
             &args.ping_interval,
             "TOWLINE_PING_INTERVAL",
@@ -99,14 +77,14 @@ impl WaySettings {
                 file.insecure,
                 false,
             )?,
-            reconnect_min: span(
+            reconnect_min: sources.span(
                 "--reconnect-min",
                 &args.reconnect_min,
                 "TOWLINE_RECONNECT_MIN",
                 file.reconnect_min,
                 limits::BACKOFF_MIN,
             )?,
-            reconnect_max: span(
+            reconnect_max: sources.span(
                 "--reconnect-max",
                 &args.reconnect_max,
                 "TOWLINE_RECONNECT_MAX",
