@@ -110,10 +110,15 @@ impl Hub {
                     Begin::Make(payload) => hub.fly(new, payload, &flight).await,
                 }
             };
+            // What is recorded is taken up by the next life. What is being recorded in this moment may be there too, and
+            // what is not recorded ends by itself.
+            let left_to_the_next = async {
+                hub.closed.cancelled().await;
+                flight.kept().await;
+            };
             tokio::select! {
                 biased;
-                // What is recorded is taken up by the next life.
-                () = hub.closed.cancelled() => {
+                () = left_to_the_next => {
                     flight.promise();
                 }
                 result = fly => guard.result = Some(result),

@@ -1,10 +1,7 @@
 //! A create or delete under way. It runs in a task of its own to the end, whatever the HTTP client does, and everybody
 //! who asks for the same thing waits for the same result.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +21,7 @@ pub(crate) struct Flight<T> {
     pub(crate) cancel: CancellationToken,
     done: Told<Option<Result<T, Status>>>,
     /// It is on the disk, so it may outlive its callers.
-    kept: AtomicBool,
+    kept: CancellationToken,
     /// The callers were told that it will be done.
     promised: CancellationToken,
 }
@@ -35,7 +32,7 @@ impl<T: Clone> Flight<T> {
             sent: Mutex::new(false),
             cancel: CancellationToken::new(),
             done: Told::new(None),
-            kept: AtomicBool::new(false),
+            kept: CancellationToken::new(),
             promised: CancellationToken::new(),
         })
     }
@@ -63,12 +60,26 @@ impl<T: Clone> Flight<T> {
 
     /// It was recorded: it will be done even if this process ends.
     pub(crate) fn keep(&self) {
-        self.kept.store(true, Ordering::Relaxed);
+        self.kept.cancel();
     }
 
     /// Whether it was recorded.
     pub(crate) fn is_kept(&self) -> bool {
-        self.kept.load(Ordering::Relaxed)
+        self.kept.is_cancelled()
+    }
+
+    /// Waits until it was recorded. Cancel safe.
+    pub(crate) async fn kept(&self) {
+        self.kept.cancelled().await;
+    }
+
+    /// Waits until nothing of it depends on this process. Cancel safe.
+    pub(crate) async fn kept_or_over(&self) {
+        tokio::select! {
+            biased;
+            () = self.kept() => {}
+            _ = self.result() => {}
+        }
     }
 
     /// Lets the callers go with the promise that it will be done. False when it was not recorded: then there can be none.
@@ -122,6 +133,12 @@ pub(crate) fn draining() -> Status {
         "the hub is shutting down, and it keeps no creates over a restart (--state-dir)",
     )
     .not_started()
+}
+
+/// The hub has gone: nothing is recorded any more.
+pub(crate) fn gone() -> Status {
+    let text = "the hub is shutting down: the create came too late for it";
+    Status::new(Code::Unavailable, reason::DRAINING, text).not_started()
 }
 
 /// The create was overtaken by a delete.

@@ -217,8 +217,7 @@ impl Hub {
         }
         let links = futures::future::join_all(connections.iter().map(crate::connection::Connection::ended));
         let flights = self.calls.creates();
-        let left = flights.iter().filter(|(_, flight)| !flight.is_kept());
-        let creates = futures::future::join_all(left.map(|(_, flight)| flight.result()));
+        let creates = futures::future::join_all(flights.iter().map(|(_, flight)| flight.kept_or_over()));
         let all = async { tokio::join!(links, creates) };
         if tokio::time::timeout(grace, all).await.is_err() {
             for connection in &connections {

@@ -9,7 +9,7 @@ use super::{
     Hub,
     calls::PendingDelete,
     create::NewPod,
-    flight::Flight,
+    flight::{self, Flight},
     pods::{Applied, PodTable, Source},
     registry::lock,
     store::{CreateRow, DeleteRow, Unkept},
@@ -35,6 +35,9 @@ impl Hub {
         plugin: &str,
         flight: &Flight<CreateStruct>,
     ) -> Result<(), Status> {
+        if self.closed.is_cancelled() {
+            return Err(flight::gone());
+        }
         if !self.store.is_durable() {
             return Ok(());
         }

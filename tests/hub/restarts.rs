@@ -203,6 +203,53 @@ async fn a_hub_that_goes_away_answers_the_creates_that_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_create_that_comes_while_the_hub_goes_is_promised_or_refused_and_the_next_life_agrees() {
+    let mut promised = 0;
+    for (turns, create_first) in (0..60).map(|n| (n / 2, n % 2 == 0)) {
+        let file = MemoryFile::default();
+        let hub = kept(&file);
+        let drain = async |hub: &Hub| hub.drain(Duration::from_secs(8)).await;
+        let pass = async || {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+        };
+        let creating = if create_first {
+            let creating = create(&hub);
+            pass().await;
+            drain(&hub).await;
+            creating
+        } else {
+            let draining = tokio::spawn({
+                let hub = hub.clone();
+                async move { hub.drain(Duration::from_secs(8)).await }
+            });
+            pass().await;
+            let creating = create(&hub);
+            draining.await.unwrap();
+            creating
+        };
+        let is_promised = match creating.await.unwrap() {
+            Ok(created) => created.pod_jid.is_empty(),
+            Err(refused) => {
+                let told = (refused.kind(), refused.reason.as_str(), refused.not_started);
+                assert_eq!(told, (Code::Unavailable, reason::DRAINING, true), "{refused}");
+                false
+            }
+        };
+        promised += usize::from(is_promised);
+        drop(hub);
+        file.next_life();
+        assert_eq!(
+            kept(&file).pods().len(),
+            usize::from(is_promised),
+            "after {turns} turns, the create first: {create_first}"
+        );
+    }
+    assert!((1..60).contains(&promised), "{promised} of 60 came in time");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_create_that_is_recorded_after_the_drain_began_is_promised_at_once_too() {
     let (file, site) = (MemoryFile::default(), Arc::new(Site::default()));
     let hub = kept(&file);
