@@ -11,7 +11,6 @@ use axum::{
 };
 use futures::FutureExt;
 use tracing::Instrument;
-use uuid::Uuid;
 
 use super::{
     Edge,
@@ -20,7 +19,8 @@ use super::{
 use crate::{
     code::Code,
     hub::CallMeta,
-    server::{SESSION, carried, check_host, check_origin, check_target},
+    server::{carried, check_host, check_origin, check_target, session_of},
+    wire::metadata::{SESSION, TRACEPARENT},
 };
 
 /// What helps who calls the hub by a strange name.
@@ -33,8 +33,8 @@ const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 /// Gives the call its session and span, and turns a panic into 500.
 pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     let meta = CallMeta {
-        session: carried(request.headers(), SESSION).unwrap_or_else(|| format!("Request-{}", Uuid::new_v4())),
-        traceparent: carried(request.headers(), "traceparent"),
+        session: session_of(request.headers()),
+        traceparent: carried(request.headers(), TRACEPARENT),
     };
     let path = shown(request.uri());
     let span = tracing::info_span!("http", method = %request.method(), path, session = meta.session);

@@ -1,7 +1,7 @@
 //! interLink's six calls, as the virtual kubelet makes them: by path, with any method, whatever Content-Type,
 //! also with a body on GET. Each exists on the bare path and under `/nodes/{plugin}/`.
 
-use std::{collections::HashMap, time::SystemTime};
+use std::time::SystemTime;
 
 use axum::{
     Extension, Json, Router,
@@ -118,7 +118,8 @@ pub(super) async fn create(State(edge): State<Edge>, call: Call) -> Result<Json<
     let request: PodCreateRequests = parsed_object(&edge, &call.body, "PodCreateRequests")?;
     let scripts = edge.config.job_scripts.clone();
     let url = request.jobscript_url.clone();
-    let carried = carried(&call.meta);
+    // What travels on to a script server is what does to a plugin.
+    let carried = call.meta.to_metadata();
     let with_script = |pod| async move { scripts.fill(&url, pod, &carried).await };
     let created = edge
         .hub
@@ -126,14 +127,6 @@ pub(super) async fn create(State(edge): State<Edge>, call: Call) -> Result<Json<
         .await
         .map_err(Refusal::of_create)?;
     Ok(Json(created))
-}
-
-/// What travels on to a script server, as it does to a plugin.
-fn carried(meta: &CallMeta) -> HashMap<String, String> {
-    let session = ("interlink-http-session".to_owned(), meta.session.clone());
-    let trace = meta.traceparent.clone();
-    let trace = trace.map(|trace| ("traceparent".to_owned(), trace));
-    [session].into_iter().chain(trace).collect()
 }
 
 /// Ends a pod. 200 also when there is no such pod.

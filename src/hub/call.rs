@@ -5,13 +5,14 @@ use std::{collections::HashMap, sync::Mutex, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    CallMeta, Hub,
+    CallMeta, Hub, Way,
+    metrics::Metrics,
     registry::{Route, lock},
 };
 use crate::{
     code::{CloseCode, Code, reason},
     limits,
-    wire::{Request, Response, Status, request::Op},
+    wire::{Request, Response, Status, metadata, request::Op},
 };
 
 impl Hub {
@@ -28,8 +29,7 @@ impl Hub {
         deadline: Instant,
     ) -> Result<Response, Status> {
         let began = Instant::now();
-        let carried = |key: &str| request.metadata.get(key).cloned().unwrap_or_default();
-        let (session, traceparent) = (carried("interlink-http-session"), carried("traceparent"));
+        let traced = tracing::enabled!(tracing::Level::DEBUG).then(|| request.metadata.clone());
         let result = match tokio::time::timeout_at(deadline, route.calls.acquire()).await {
             Ok(Ok(_slot)) => {
                 let left = deadline
@@ -51,11 +51,46 @@ impl Hub {
             )
             .not_started()),
         };
-        let took = began.elapsed();
-        self.metrics.call(op, route.way, result.as_ref(), took);
-        let code = result.as_ref().map_or_else(Status::kind, |_| Code::Ok);
-        tracing::debug!(op, plugin = %route.plugin, way = %route.way, %code, session, traceparent, ?took, "call");
+        let traced = traced.unwrap_or_default();
+        let carried = |key| traced.get(key).map_or("", String::as_str);
+        let called = Called {
+            op,
+            plugin: &route.plugin,
+            way: route.way,
+            session: carried(metadata::SESSION),
+            traceparent: carried(metadata::TRACEPARENT),
+            began,
+        };
+        called.ended(&self.metrics, result.as_ref());
         result
+    }
+}
+
+/// A call to a plugin, for the metrics and for who traces calls.
+pub(crate) struct Called<'a> {
+    pub(crate) op: &'static str,
+    pub(crate) plugin: &'a str,
+    pub(crate) way: Way,
+    pub(crate) session: &'a str,
+    pub(crate) traceparent: &'a str,
+    pub(crate) began: Instant,
+}
+
+impl Called<'_> {
+    /// It has its answer.
+    pub(crate) fn ended<T>(&self, metrics: &Metrics, result: Result<T, &Status>) {
+        let Self {
+            op,
+            plugin,
+            way,
+            session,
+            traceparent,
+            began,
+        } = *self;
+        let took = began.elapsed();
+        let code = result.map_or_else(Status::kind, |_| Code::Ok);
+        metrics.call(op, way, code, took);
+        tracing::debug!(op, plugin, %way, %code, session, traceparent, ?took, "call");
     }
 }
 
@@ -145,8 +180,11 @@ pub(crate) fn request(op: Op, op_key: String, meta: Option<&CallMeta>) -> Reques
 impl CallMeta {
     /// The metadata of the link; values that would not fit are left out.
     pub(crate) fn to_metadata(&self) -> HashMap<String, String> {
-        let session = Some(("interlink-http-session", &self.session)).filter(|(_, value)| !value.is_empty());
-        let trace = self.traceparent.as_ref().map(|value| ("traceparent", value));
+        let session = Some((metadata::SESSION, &self.session)).filter(|(_, value)| !value.is_empty());
+        let trace = self
+            .traceparent
+            .as_ref()
+            .map(|value| (metadata::TRACEPARENT, value));
         let fits = |(_, value): &(&str, &String)| value.len() <= limits::MAX_METADATA / 4;
         session
             .into_iter()

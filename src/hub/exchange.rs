@@ -11,7 +11,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{CallMeta, Hub, Way, call::request};
+use super::{
+    CallMeta, Hub, Way,
+    call::{Called, request},
+};
 use crate::{
     code::{Code, reason},
     connection::{Answer, BodySink, CallGone},
@@ -24,7 +27,9 @@ use crate::{
 pub struct Exchange {
     hub: Arc<Hub>,
     answer: Answer,
+    plugin: Arc<str>,
     way: Way,
+    meta: CallMeta,
     /// Since when the plugin has all that there is for it; none while the caller's next bytes are waited for.
     waits: watch::Receiver<Option<Instant>>,
     began: Instant,
@@ -56,7 +61,7 @@ impl Hub {
         let opened = self.open_exchange(plugin, head, meta, began);
         opened.inspect_err(|status| {
             let way = self.registry.route(plugin).map_or(Way::Link, |route| route.way);
-            self.metrics.call::<()>("http", way, Err(status), began.elapsed());
+            called(plugin, way, meta, began).ended::<()>(&self.metrics, Err(status));
         })
     }
 
@@ -121,7 +126,9 @@ impl Hub {
         let exchange = Exchange {
             hub: Arc::clone(self),
             answer,
+            plugin: route.plugin.clone(),
             way: route.way,
+            meta: meta.clone(),
             waits: waited,
             began,
             _slots: [slot, room],
@@ -171,7 +178,8 @@ impl Exchange {
                 }
             }
         };
-        (self.hub.metrics).call("http", self.way, head.as_ref(), self.began.elapsed());
+        let called = called(&self.plugin, self.way, &self.meta, self.began);
+        called.ended(&self.hub.metrics, head.as_ref());
         head
     }
 
@@ -190,6 +198,17 @@ impl Exchange {
                 Err(Status::new(Code::DeadlineExceeded, "", text))
             }
         }
+    }
+}
+
+fn called<'a>(plugin: &'a str, way: Way, meta: &'a CallMeta, began: Instant) -> Called<'a> {
+    Called {
+        op: "http",
+        plugin,
+        way,
+        session: &meta.session,
+        traceparent: meta.traceparent.as_deref().unwrap_or_default(),
+        began,
     }
 }
 

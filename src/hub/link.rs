@@ -112,7 +112,8 @@ pub(crate) async fn serve<T: Transport>(
             );
         }
     }
-    if way == Way::Link && hub.has_two_ways(&name) && !super::way::is_shared(&register, way) {
+    let has_two_ways = hub.has_two_ways(&name);
+    if has_two_ways && !super::way::is_shared(&register, way) {
         tracing::warn!(plugin = %name, "this plugin is called over HTTP too, and does not say that it looks for pods that came to it that way (feature x-towline-shared): those that it does not know will count as lost");
     }
     if attached.alarm {
@@ -128,7 +129,7 @@ pub(crate) async fn serve<T: Transport>(
     }
     let outbox = register.outbox.unwrap_or_default();
     let mut features = in_force(&register.features, &hub.config);
-    if hub.has_two_ways(&name) && register.features.iter().any(|name| name == feature::SHARED) {
+    if has_two_ways && register.features.iter().any(|name| name == feature::SHARED) {
         features.push(feature::SHARED.to_owned());
     }
     let events = features.iter().any(|name| name == feature::EVENTS) && outbox.epoch != 0;

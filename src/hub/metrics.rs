@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 
 use super::{Way, store::Meter};
-use crate::{code::Code, wire::Status};
+use crate::code::Code;
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CallLabels {
@@ -138,12 +138,11 @@ impl Default for Metrics {
 
 impl Metrics {
     /// One call to a plugin has ended.
-    pub(crate) fn call<T>(&self, op: &'static str, way: Way, result: Result<T, &Status>, took: Duration) {
-        let code = result.map_or_else(Status::kind, |_| Code::Ok).name();
+    pub(crate) fn call(&self, op: &'static str, way: Way, code: Code, took: Duration) {
         let labels = CallLabels {
             op,
             way: way.name(),
-            code,
+            code: code.name(),
         };
         self.calls.get_or_create(&labels).observe(took.as_secs_f64());
     }
@@ -192,7 +191,7 @@ mod tests {
     #[test]
     fn names_and_labels_are_what_the_page_says() {
         let metrics = Metrics::default();
-        metrics.call::<()>("create", Way::Link, Ok(()), Duration::from_millis(3));
+        metrics.call("create", Way::Link, Code::Ok, Duration::from_millis(3));
         metrics.refuse("token");
         metrics.reconnects.inc();
         let text = metrics.text();
@@ -212,7 +211,7 @@ mod tests {
     fn emitted() -> std::collections::BTreeSet<String> {
         let metrics = Metrics::default();
         // Those with labels show when they have a first value.
-        metrics.call::<()>("create", Way::Http, Ok(()), Duration::ZERO);
+        metrics.call("create", Way::Http, Code::Ok, Duration::ZERO);
         metrics.refuse("token");
         metrics.event("applied");
         let text = metrics.text();

@@ -50,7 +50,7 @@ mod watch;
 mod way;
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -91,7 +91,7 @@ pub struct Hub {
     calls: CallTable,
     metrics: Metrics,
     changes: tokio::sync::broadcast::Sender<WatchEvent>,
-    onlookers: Mutex<way::Onlookers>,
+    onlookers: Mutex<BTreeMap<String, Arc<dyn Onlooker>>>,
     /// One for each log stream that may be open in the whole hub.
     log_slots: Arc<Semaphore>,
     /// One for each request to plugins' own endpoints that may be under way in the whole hub.

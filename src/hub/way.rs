@@ -47,7 +47,7 @@ pub(crate) fn is_shared(register: &Register, way: Way) -> bool {
 
 /// Who must know what happens to a plugin's pods over its link: the HTTP way asks and deletes with whole manifests. Called
 /// often and from everywhere, so it must be quick and must not block.
-pub trait Onlooker: Send + Sync + 'static {
+pub trait Onlooker: fmt::Debug + Send + Sync + 'static {
     /// A pod is placed at the plugin. `created`: the plugin has answered its create; else nobody knows yet.
     fn placed(&self, pod: &Pod, created: bool);
     /// The plugin has confirmed the delete of a pod.
@@ -120,29 +120,5 @@ impl Hub {
                 onlooker.placed(pod, true);
             }
         }
-    }
-}
-
-/// By plugin.
-#[derive(Default)]
-pub(crate) struct Onlookers(std::collections::BTreeMap<String, Arc<dyn Onlooker>>);
-
-impl std::ops::Deref for Onlookers {
-    type Target = std::collections::BTreeMap<String, Arc<dyn Onlooker>>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl std::ops::DerefMut for Onlookers {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0
-    }
-}
-
-impl fmt::Debug for Onlookers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
     }
 }

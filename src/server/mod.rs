@@ -17,11 +17,8 @@ mod token;
 pub(crate) use admit::{check_host, check_origin, check_target};
 pub(crate) use gap::marked;
 pub(crate) use io::Timed;
-pub(crate) use refusal::{Refusal, carried, one_line};
+pub(crate) use refusal::{Refusal, carried, one_line, session_of};
 #[cfg(test)]
 pub(crate) use serve::connection;
 pub(crate) use serve::{Closing, Remote, serve};
 pub use token::{BadToken, Token};
-
-/// interLink's header that ties the legs of one call together.
-pub(crate) const SESSION: &str = "interlink-http-session";

@@ -8,7 +8,7 @@ use hyper::{
 use crate::{
     code::{Code, reason},
     limits,
-    wire::Status,
+    wire::{Status, metadata},
 };
 
 /// The HTTP status of a failed call: the table of docs/PROTOCOL.md.
@@ -149,6 +149,11 @@ pub(crate) fn one_line(text: &str) -> String {
 pub(crate) fn carried(headers: &HeaderMap, name: &str) -> Option<String> {
     let text = headers.get(name)?.to_str().ok()?.trim();
     (!text.is_empty() && text.len() <= limits::HTTP_MAX_CARRIED).then(|| text.to_owned())
+}
+
+/// What ties the legs of a call together: as its caller says, or a new name.
+pub(crate) fn session_of(headers: &HeaderMap) -> String {
+    carried(headers, metadata::SESSION).unwrap_or_else(|| format!("Request-{}", uuid::Uuid::new_v4()))
 }
 
 #[cfg(test)]

@@ -11,13 +11,13 @@ use hyper::{
     http::request::Parts,
 };
 use tracing::Instrument;
-use uuid::Uuid;
 
 use super::{Body, Sidecar};
 use crate::{
     code::Code,
     plugin::Handler,
-    server::{Closing, Refusal, SESSION, body, carried, check_host, check_origin, check_target},
+    server::{Closing, Refusal, body, carried, check_host, check_origin, check_target, session_of},
+    wire::metadata::{SESSION, TRACEPARENT},
 };
 
 /// What helps who calls by a strange name.
@@ -57,14 +57,13 @@ impl Call {
 impl<H: Handler> Sidecar<H> {
     /// Answers, whatever happens.
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let session =
-            carried(request.headers(), SESSION).unwrap_or_else(|| format!("Request-{}", Uuid::new_v4()));
+        let session = session_of(request.headers());
         let path: String = request.uri().path().chars().take(200).collect();
         let span = tracing::info_span!("rest", method = %request.method(), path, session);
         let echo = HeaderValue::from_str(&session).ok();
         let mut metadata = HashMap::from([(SESSION.to_owned(), session)]);
-        if let Some(trace) = carried(request.headers(), "traceparent") {
-            metadata.insert("traceparent".to_owned(), trace);
+        if let Some(trace) = carried(request.headers(), TRACEPARENT) {
+            metadata.insert(TRACEPARENT.to_owned(), trace);
         }
 
         let started = Instant::now();

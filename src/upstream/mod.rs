@@ -30,10 +30,8 @@ use self::{exchange::Link, forward::RequestBody};
 use crate::{
     limits,
     transport::{Endpoint, TlsConfig},
+    wire::metadata,
 };
-
-/// Headers of the caller that travel on, as interLink does.
-const CARRIED: [&str; 2] = ["interlink-http-session", "traceparent"];
 
 /// The plugin's address and the connections to it that are idle.
 #[derive(Debug)]
@@ -174,8 +172,8 @@ impl Upstream {
             .header(CONTENT_TYPE, "application/json")
             .body(RequestBody::Whole(Full::new(ask.body.clone())))
             .map_err(|error| Failed::NotReached(format!("no request can be made of it: {error}")))?;
-        for name in CARRIED {
-            let value = ask.metadata.and_then(|metadata| metadata.get(name));
+        for name in metadata::ALL {
+            let value = ask.metadata.and_then(|carried| carried.get(name));
             if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
                 request.headers_mut().insert(HeaderName::from_static(name), value);
             }

@@ -29,6 +29,16 @@ pub const SUBPROTOCOL_PROTO: &str = "towline.v1.proto";
 /// WebSocket subprotocol of the JSON path, major version 1.
 pub const SUBPROTOCOL_JSON: &str = "towline.v1.json";
 
+/// Keys of a call's metadata. Headers of these names travel with a call from leg to leg, as interLink has it.
+pub mod metadata {
+    /// Ties the legs of one call together.
+    pub const SESSION: &str = "interlink-http-session";
+    /// W3C Trace Context.
+    pub const TRACEPARENT: &str = "traceparent";
+    /// All of them.
+    pub const ALL: [&str; 2] = [SESSION, TRACEPARENT];
+}
+
 /// Names of the features that `Register` offers and `Welcome` puts in force.
 pub mod feature {
     /// Log streams and Data run under Credit.

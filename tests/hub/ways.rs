@@ -48,7 +48,7 @@ fn way(hub: &Hub) -> String {
     hub.plugins()[0].way.clone()
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Told(Mutex<Vec<String>>);
 
 impl Told {

@@ -90,7 +90,7 @@ impl Pods {
     /// Enters a pod of somebody else. Whether there is anything new to keep.
     pub(super) fn adopt(&mut self, pod: &Pod, created: bool) -> bool {
         let uid = pod.uid();
-        let whole = !pod.spec().containers.is_empty();
+        let whole = !is_name(pod);
         match self.get(uid) {
             Some(entry) => {
                 let better = whole && entry.is_minimal();
@@ -177,8 +177,13 @@ impl Pods {
 impl Entry {
     /// Only its name is known.
     pub(super) fn is_minimal(&self) -> bool {
-        self.record.pod.spec().containers.is_empty()
+        is_name(&self.record.pod)
     }
+}
+
+/// Whether a manifest says no more of a pod than its name.
+pub(super) fn is_name(pod: &Pod) -> bool {
+    pod.spec().containers.is_empty()
 }
 
 /// A manifest of a pod that no more is known of than its name.

@@ -5,7 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hyper::Method;
 
-use super::{Shared, adopt::minimal, entry::Entry, unrecorded};
+use super::{
+    Shared,
+    adopt::{is_name, minimal},
+    entry::Entry,
+    unrecorded,
+};
 use crate::{
     code::{Code, reason},
     interlink::{self, Pod},
@@ -27,7 +32,6 @@ impl Shared {
             (recorded, known)
         };
         // What comes with the delete says more than a mere name.
-        let is_name = |pod: &Pod| pod.spec().containers.is_empty();
         let recorded = recorded.filter(|pod| delete.pod_json.is_empty() || !is_name(pod));
         let Some(body) = manifest(recorded, &delete.pod_json) else {
             return Ok(Deleted { existed: false });
@@ -67,9 +71,7 @@ impl Shared {
 /// than a name: then the recorded one is sent, with what the other says of the deletion.
 fn manifest(recorded: Option<Pod>, given: &Bytes) -> Option<Bytes> {
     let parsed = interlink::parse::<Pod>(given).ok();
-    let is_whole = parsed
-        .as_ref()
-        .is_some_and(|pod| !pod.spec().containers.is_empty());
+    let is_whole = parsed.as_ref().is_some_and(|pod| !is_name(pod));
     match recorded {
         Some(recorded) if !is_whole => {
             let mut json = recorded.json().clone();

@@ -16,11 +16,8 @@ use crate::{
     limits,
     plugin::{BodyReader, HttpAnswer, HttpCall},
     upstream::{Failed, Forward, Forwarded},
-    wire::{HttpHeader, HttpResponse, Status, http::end_to_end},
+    wire::{HttpHeader, HttpResponse, Status, http::end_to_end, metadata},
 };
-
-/// Metadata of the call that a caller's own field of the name goes before.
-const CARRIED: [&str; 2] = ["interlink-http-session", "traceparent"];
 
 impl Shared {
     /// Passes a request on, and its answer back.
@@ -58,7 +55,11 @@ impl Shared {
 /// The request as it goes to the plugin.
 fn forward(call: HttpCall, within: std::time::Duration) -> Result<Forward, Status> {
     let bad = |text: String| Status::new(Code::InvalidArgument, "", text).not_started();
-    let HttpCall { head, body, metadata } = call;
+    let HttpCall {
+        head,
+        body,
+        metadata: carried,
+    } = call;
     let method = Method::from_bytes(head.method.as_bytes())
         .ok()
         .filter(|method| *method != Method::CONNECT && *method != Method::TRACE);
@@ -89,8 +90,9 @@ fn forward(call: HttpCall, within: std::time::Duration) -> Result<Forward, Statu
         Some(_) => {}
         None => drop(headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
     }
-    for name in CARRIED {
-        let value = metadata
+    // A field of the caller's own goes before what the call carries.
+    for name in metadata::ALL {
+        let value = carried
             .get(name)
             .and_then(|value| HeaderValue::from_str(value).ok());
         if let Some(value) = value.filter(|_| !headers.contains_key(name)) {

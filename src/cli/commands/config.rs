@@ -16,7 +16,7 @@ pub(super) fn run(command: ConfigCommand) -> anyhow::Result<Exit> {
         ConfigCommand::Print(args) => {
             let mut table = Table::new(&["KEY", "VALUE", "FROM"]);
             for row in resolve(&args)? {
-                table.row(vec![row.key.to_owned(), row.value, row.source.to_string()]);
+                table.row(vec![row.key.into_owned(), row.value, row.source.to_string()]);
             }
             Out.text(&table.render())?;
         }

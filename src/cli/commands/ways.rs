@@ -176,6 +176,7 @@ impl Dialer for HttpWay {
 }
 
 /// The bridge, as the hub tells it of pods.
+#[derive(Debug)]
 struct Bridge(RestBackend);
 
 impl Onlooker for Bridge {

@@ -186,6 +186,16 @@ pub(crate) enum Switch {
     Off,
 }
 
+impl Switch {
+    /// As it is written.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+        }
+    }
+}
+
 impl FileSettings {
     /// Reads a file.
     ///

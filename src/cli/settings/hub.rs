@@ -271,22 +271,11 @@ impl HubSettings {
             } else {
                 all.join(",")
             };
-            Row {
-                key,
-                value,
-                source: setting.source.clone(),
-            }
+            setting.row(key, value)
         };
-        let path = |key, setting: &Setting<Option<PathBuf>>| Row {
-            key,
-            value: shown_path(&setting.value),
-            source: setting.source.clone(),
-        };
-        let span = |key, setting: &Setting<Duration>| Row {
-            key,
-            value: format!("{}s", setting.value.as_secs_f64()),
-            source: setting.source.clone(),
-        };
+        let path = |key, setting: &Setting<Option<PathBuf>>| setting.row(key, shown_path(&setting.value));
+        let span =
+            |key, setting: &Setting<Duration>| setting.row(key, format!("{}s", setting.value.as_secs_f64()));
         let offline = match self.delete_when_offline.value {
             WhenOffline::Durable => "durable",
             WhenOffline::Refuse => "refuse",
@@ -300,37 +289,16 @@ impl HubSettings {
             path("hub.tls_key", &self.tls_key),
             path("hub.state_dir", &self.state_dir),
             path("hub.state_key_file", &self.state_key_file),
-            Row {
-                key: "hub.allowed_hosts",
-                value: if self.allowed_hosts.value.is_empty() {
-                    "-".to_owned()
-                } else {
-                    self.allowed_hosts.value.join(",")
-                },
-                source: self.allowed_hosts.source.clone(),
-            },
-            Row {
-                key: "hub.insecure",
-                value: self.insecure.value.to_string(),
-                source: self.insecure.source.clone(),
-            },
+            self.allowed_hosts
+                .row("hub.allowed_hosts", self.allowed_hosts.value.join(",")),
+            self.insecure.row("hub.insecure", self.insecure.value.to_string()),
             span("hub.create_hold", &self.create_hold),
             span("hub.ping_grace", &self.ping_grace),
             span("hub.log_hold", &self.log_hold),
             span("hub.anti_entropy", &self.anti_entropy),
-            Row {
-                key: "hub.delete_when_offline",
-                value: offline.to_owned(),
-                source: self.delete_when_offline.source.clone(),
-            },
-            Row {
-                key: "hub.compression",
-                value: match self.compression.value {
-                    Switch::On => "on".to_owned(),
-                    Switch::Off => "off".to_owned(),
-                },
-                source: self.compression.source.clone(),
-            },
+            self.delete_when_offline.row("hub.delete_when_offline", offline),
+            self.compression
+                .row("hub.compression", self.compression.value.word()),
         ];
         rows.extend(self.passthrough.rows());
         rows.extend(self.plugins.iter().flat_map(WaySettings::rows));

@@ -146,26 +146,19 @@ impl InterLinkFile {
 
     /// For `config print`.
     pub(crate) fn rows(&self) -> Vec<Row> {
-        let sidecar = self.config.sidecar.clone();
+        let sidecar = self.sidecar().map_or_else(
+            || Setting {
+                value: String::new(),
+                source: Source::Default,
+            },
+            |(_, url)| url,
+        );
         vec![
-            Row {
-                key: "hub.interlink_config",
-                value: shown_path(&self.path.value),
-                source: self.path.source.clone(),
-            },
-            Row {
-                key: "hub.sidecar",
-                source: match (&sidecar, &self.path.value) {
-                    (Some(_), Some(path)) => Source::File(path.clone()),
-                    _ => Source::Default,
-                },
-                value: sidecar.unwrap_or("-".to_owned()),
-            },
-            Row {
-                key: "hub.sidecar_name",
-                value: self.sidecar_name.value.clone(),
-                source: self.sidecar_name.source.clone(),
-            },
+            self.path
+                .row("hub.interlink_config", shown_path(&self.path.value)),
+            sidecar.row("hub.sidecar", sidecar.value.as_str()),
+            self.sidecar_name
+                .row("hub.sidecar_name", self.sidecar_name.value.as_str()),
         ]
     }
 }

@@ -110,37 +110,16 @@ impl JobScriptSettings {
     /// For `config print`.
     pub(crate) fn rows(&self) -> Vec<Row> {
         let origins: Vec<String> = self.allowed_origins.value.iter().map(Origin::to_string).collect();
+        let timeout = format!("{}s", self.timeout.value.as_secs_f64());
+        // It holds a token.
+        let build_config = self.build_config.value.as_ref().map_or("", |_| "(set)");
         vec![
-            Row {
-                key: "hub.jobscript.allowed_origins",
-                value: if origins.is_empty() {
-                    "-".to_owned()
-                } else {
-                    origins.join(",")
-                },
-                source: self.allowed_origins.source.clone(),
-            },
-            Row {
-                key: "hub.jobscript.template",
-                value: shown_path(&self.template.value),
-                source: self.template.source.clone(),
-            },
-            Row {
-                key: "hub.jobscript.timeout",
-                value: format!("{}s", self.timeout.value.as_secs_f64()),
-                source: self.timeout.source.clone(),
-            },
-            Row {
-                key: "hub.jobscript.build_config",
-                // It holds a token.
-                value: if self.build_config.value.is_some() {
-                    "(set)"
-                } else {
-                    "-"
-                }
-                .to_owned(),
-                source: self.build_config.source.clone(),
-            },
+            self.allowed_origins
+                .row("hub.jobscript.allowed_origins", origins.join(",")),
+            self.template
+                .row("hub.jobscript.template", shown_path(&self.template.value)),
+            self.timeout.row("hub.jobscript.timeout", timeout),
+            self.build_config.row("hub.jobscript.build_config", build_config),
         ]
     }
 }

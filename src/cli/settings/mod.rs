@@ -24,6 +24,7 @@ pub(crate) use transport::Transport;
 pub(crate) use ways::WaySettings;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
@@ -31,6 +32,7 @@ use std::{
 };
 
 use super::{exit::Failure, output::time::parse_duration};
+use crate::transport::TlsConfig;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,11 +67,23 @@ pub(crate) struct Setting<T> {
     pub(crate) source: Source,
 }
 
+impl<T> Setting<T> {
+    /// Its line of `config print`; an empty value is shown as `-`.
+    fn row(&self, key: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Row {
+        let value = value.into();
+        Row {
+            key: key.into(),
+            value: if value.is_empty() { "-".to_owned() } else { value },
+            source: self.source.clone(),
+        }
+    }
+}
+
 /// One line of `config print`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
     /// As in the file: hub.listen.
-    pub(crate) key: &'static str,
+    pub(crate) key: Cow<'static, str>,
     /// For people.
     pub(crate) value: String,
     /// Who set it.
@@ -249,6 +263,35 @@ fn parse_bool(text: &str) -> Result<bool, String> {
         "0" | "false" | "no" => Ok(false),
         _ => Err(format!("{text:?} is neither true nor false")),
     }
+}
+
+/// Whether a plugin may be asked for status this often.
+fn check_interval(key: &str, setting: &Setting<Duration>) -> Result<(), Failure> {
+    let (value, source) = (setting.value, &setting.source);
+    if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&value) {
+        return Ok(());
+    }
+    Err(Failure::Config(format!(
+        "{key} (from {source}): {value:?} must be 1s to 1h"
+    )))
+}
+
+/// Trusts these CA certificates instead of the system's, if some are named.
+fn trusting(ca_file: &Setting<Option<PathBuf>>) -> TlsConfig {
+    TlsConfig {
+        ca_file: ca_file.value.clone(),
+        ..TlsConfig::default()
+    }
+}
+
+/// Whether that file is there and right.
+fn check_trusted(key: &str, ca_file: &Setting<Option<PathBuf>>) -> Result<(), Failure> {
+    if ca_file.value.is_none() {
+        return Ok(());
+    }
+    let source = &ca_file.source;
+    let wrong = |error| Failure::Config(format!("{key} (from {source}): {error}"));
+    trusting(ca_file).client_config().map(drop).map_err(wrong)
 }
 
 /// As `--label` takes them, separated by commas.

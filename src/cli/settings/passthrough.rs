@@ -49,26 +49,14 @@ impl PassthroughSettings {
 
     /// For `config print`.
     pub(super) fn rows(&self) -> [Row; 3] {
-        let on = match self.on.value {
-            Switch::On => "on",
-            Switch::Off => "off",
-        };
         [
-            Row {
-                key: "hub.http_passthrough",
-                value: on.to_owned(),
-                source: self.on.source.clone(),
-            },
-            Row {
-                key: "hub.forward_authorization",
-                value: self.forward_authorization.value.to_string(),
-                source: self.forward_authorization.source.clone(),
-            },
-            Row {
-                key: "hub.passthrough_max_body",
-                value: quantity::bytes(self.max_body.value),
-                source: self.max_body.source.clone(),
-            },
+            self.on.row("hub.http_passthrough", self.on.value.word()),
+            self.forward_authorization.row(
+                "hub.forward_authorization",
+                self.forward_authorization.value.to_string(),
+            ),
+            self.max_body
+                .row("hub.passthrough_max_body", quantity::bytes(self.max_body.value)),
         ]
     }
 }

@@ -196,61 +196,29 @@ impl PluginSettings {
 
     /// For `config print`.
     pub(crate) fn rows(&self) -> Vec<Row> {
-        let text = |key, setting: &Setting<String>| Row {
-            key,
-            value: setting.value.clone(),
-            source: setting.source.clone(),
-        };
-        let path = |key, setting: &Setting<Option<PathBuf>>| Row {
-            key,
-            value: shown_path(&setting.value),
-            source: setting.source.clone(),
-        };
+        let text = |key, setting: &Setting<String>| setting.row(key, setting.value.as_str());
+        let path = |key, setting: &Setting<Option<PathBuf>>| setting.row(key, shown_path(&setting.value));
         let machine = Capacity::of_this_machine();
+        let compression = match self.compression.value {
+            Compression::Auto => "auto",
+            Compression::On => "on",
+            Compression::Off => "off",
+        };
+        let cpu = quantity::cpu(self.cpu_millis.value.unwrap_or(machine.cpu_millis));
+        let memory = quantity::bytes(self.memory.value.unwrap_or(machine.memory));
         let mut rows = vec![
             text("plugin.hub", &self.hub),
             text("plugin.name", &self.name),
             text("plugin.backend", &self.backend),
-            Row {
-                key: "plugin.state_dir",
-                value: self.state_dir.value.display().to_string(),
-                source: self.state_dir.source.clone(),
-            },
+            self.state_dir
+                .row("plugin.state_dir", self.state_dir.value.display().to_string()),
             path("plugin.token_file", &self.token_file),
             path("plugin.ca_file", &self.ca_file),
-            Row {
-                key: "plugin.compression",
-                value: match self.compression.value {
-                    Compression::Auto => "auto".to_owned(),
-                    Compression::On => "on".to_owned(),
-                    Compression::Off => "off".to_owned(),
-                },
-                source: self.compression.source.clone(),
-            },
-            Row {
-                key: "plugin.labels",
-                value: if self.labels.value.is_empty() {
-                    "-".to_owned()
-                } else {
-                    shown_labels(&self.labels.value)
-                },
-                source: self.labels.source.clone(),
-            },
-            Row {
-                key: "plugin.cpu",
-                value: quantity::cpu(self.cpu_millis.value.unwrap_or(machine.cpu_millis)),
-                source: self.cpu_millis.source.clone(),
-            },
-            Row {
-                key: "plugin.memory",
-                value: quantity::bytes(self.memory.value.unwrap_or(machine.memory)),
-                source: self.memory.source.clone(),
-            },
-            Row {
-                key: "plugin.pods",
-                value: self.pods.value.to_string(),
-                source: self.pods.source.clone(),
-            },
+            self.compression.row("plugin.compression", compression),
+            self.labels.row("plugin.labels", shown_labels(&self.labels.value)),
+            self.cpu_millis.row("plugin.cpu", cpu),
+            self.memory.row("plugin.memory", memory),
+            self.pods.row("plugin.pods", self.pods.value.to_string()),
         ];
         rows.extend(self.rest.rows());
         rows.extend(self.ways.rows());

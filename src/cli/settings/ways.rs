@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    Row, Setting, Source, Sources, Transport,
+    Row, Setting, Source, Sources, Transport, check_interval, check_trusted,
     file::{Quantity, Span, WaySection},
-    shown_labels, shown_path,
+    shown_labels, shown_path, trusting,
 };
 use crate::{
     backend::{RestConfig, process::quantity::parse_millis, rest::Ping},
@@ -117,11 +117,7 @@ impl WaySettings {
         }
         let span = file.status_interval.map(|Span(span)| span);
         let status_interval = sources.file_only(span, RestConfig::interval_of(&kind.value));
-        let (least, most) = (Duration::from_secs(1), Duration::from_secs(3600));
-        if !(least..=most).contains(&status_interval.value) {
-            let text = format!("{:?} must be 1s to 1h", status_interval.value);
-            return Err(wrong(name, "status_interval", &status_interval.source, &text));
-        }
+        check_interval(&format!("hub.plugins.{name}.status_interval"), &status_interval)?;
         let labels = sources.file_only(file.labels, BTreeMap::new());
         if labels.value.len() > limits::MAX_LABELS {
             let text = format!(
@@ -167,60 +163,32 @@ impl WaySettings {
     /// # Errors
     /// Names the file that is missing or wrong.
     pub(crate) fn tls(&self) -> Result<TlsConfig, Failure> {
-        let tls = TlsConfig {
-            ca_file: self.ca_file.value.clone(),
-            ..TlsConfig::default()
-        };
-        if self.ca_file.value.is_some() {
-            tls.client_config()
-                .map_err(|error| wrong(&self.name, "ca_file", &self.ca_file.source, &error.to_string()))?;
-        }
-        Ok(tls)
+        check_trusted(&format!("hub.plugins.{}.ca_file", self.name), &self.ca_file)?;
+        Ok(trusting(&self.ca_file))
     }
 
     /// For `config print`.
     pub(super) fn rows(&self) -> Vec<Row> {
-        let rows: [(&str, String, &Source); 12] = [
-            ("url", self.url.value.clone(), &self.url.source),
-            (
-                "transport",
-                self.transport.value.word().to_owned(),
-                &self.transport.source,
-            ),
-            ("type", self.kind.value.clone(), &self.kind.source),
-            (
-                "status_interval",
+        let key = |key: &str| format!("hub.plugins.{}.{key}", self.name);
+        vec![
+            self.url.row(key("url"), self.url.value.as_str()),
+            self.transport.row(key("transport"), self.transport.value.word()),
+            self.kind.row(key("type"), self.kind.value.as_str()),
+            self.status_interval.row(
+                key("status_interval"),
                 format!("{:?}", self.status_interval.value),
-                &self.status_interval.source,
             ),
-            (
-                "upstream_ping",
-                self.ping.value.word().to_owned(),
-                &self.ping.source,
-            ),
-            (
-                "upstream_follow",
-                self.follow.value.to_string(),
-                &self.follow.source,
-            ),
-            (
-                "legacy_list",
-                self.legacy_list.value.to_string(),
-                &self.legacy_list.source,
-            ),
-            ("ca_file", shown_path(&self.ca_file.value), &self.ca_file.source),
-            ("labels", shown_labels(&self.labels.value), &self.labels.source),
-            ("cpu", self.cpu.value.clone(), &self.cpu.source),
-            ("memory", self.memory.value.clone(), &self.memory.source),
-            ("pods", self.pods.value.clone(), &self.pods.source),
-        ];
-        let row = |(key, value, source): (&str, String, &Source)| Row {
-            // Printed once, by a process that ends then.
-            key: format!("hub.plugins.{}.{key}", self.name).leak(),
-            value: if value.is_empty() { "-".to_owned() } else { value },
-            source: source.clone(),
-        };
-        rows.into_iter().map(row).collect()
+            self.ping.row(key("upstream_ping"), self.ping.value.word()),
+            self.follow
+                .row(key("upstream_follow"), self.follow.value.to_string()),
+            self.legacy_list
+                .row(key("legacy_list"), self.legacy_list.value.to_string()),
+            self.ca_file.row(key("ca_file"), shown_path(&self.ca_file.value)),
+            self.labels.row(key("labels"), shown_labels(&self.labels.value)),
+            self.cpu.row(key("cpu"), self.cpu.value.as_str()),
+            self.memory.row(key("memory"), self.memory.value.as_str()),
+            self.pods.row(key("pods"), self.pods.value.as_str()),
+        ]
     }
 }
 

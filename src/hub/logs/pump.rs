@@ -20,6 +20,7 @@ use crate::{
     connection::LogStream,
     hub::{
         Hub,
+        call::Called,
         registry::{Route, lock},
     },
     limits,
@@ -240,11 +241,16 @@ impl Reading {
                 "the plugin did not open the log in time",
             )),
         };
-        let took = began.elapsed();
-        self.hub.metrics.call("logs", route.way, opened.as_ref(), took);
-        let code = opened.as_ref().map_or_else(Status::kind, |_| Code::Ok);
         let meta = &self.query.meta;
-        tracing::debug!(op = "logs", plugin = self.plugin, way = %route.way, %code, session = meta.session, traceparent = meta.traceparent, ?took, "call");
+        let called = Called {
+            op: "logs",
+            plugin: &self.plugin,
+            way: route.way,
+            session: &meta.session,
+            traceparent: meta.traceparent.as_deref().unwrap_or_default(),
+            began,
+        };
+        called.ended(&self.hub.metrics, opened.as_ref());
         opened
     }
 }

@@ -168,12 +168,11 @@ impl Logs {
 
     /// The last place up to `offset` at which the log is known.
     pub(super) fn known(&self, view: &View, generation: u16, offset: u64) -> Option<(u64, Sum)> {
-        let mut table = self.lock();
-        let marks = table.logs.get_mut(view)?.run(generation)?.marks.iter();
-        marks
-            .filter(|(at, _)| *at <= offset)
-            .max_by_key(|(at, _)| *at)
-            .copied()
+        self.with(view, generation, |run| {
+            let before = run.marks.iter().filter(|(at, _)| *at <= offset);
+            before.max_by_key(|(at, _)| *at).copied()
+        })
+        .flatten()
     }
 
     /// The log of this generation is another one now. Gives the present generation.

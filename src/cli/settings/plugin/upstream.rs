@@ -7,7 +7,10 @@ use crate::{
     cli::{
         args::PluginArgs,
         exit::Failure,
-        settings::{Row, Setting, Source, Sources, parse_bool, parse_path, shown_path},
+        settings::{
+            Row, Setting, Source, Sources, check_interval, check_trusted, parse_bool, parse_path, shown_path,
+            trusting,
+        },
     },
     transport::TlsConfig,
 };
@@ -61,13 +64,7 @@ impl UpstreamSettings {
             file.status_interval,
             RestConfig::interval_of(&kind.value),
         )?;
-        let (least, most) = (Duration::from_secs(1), Duration::from_secs(3600));
-        if !(least..=most).contains(&status_interval.value) {
-            let (value, source) = (status_interval.value, &status_interval.source);
-            return Err(Failure::Config(format!(
-                "plugin.status_interval (from {source}): {value:?} must be 1s to 1h"
-            )));
-        }
+        check_interval("plugin.status_interval", &status_interval)?;
         let ping = sources.text(
             "--upstream-ping",
             &args.upstream_ping,
@@ -120,10 +117,7 @@ impl UpstreamSettings {
 
     /// Whom to trust on https. A file that is missing now may be there when it is needed.
     pub(crate) fn tls(&self) -> TlsConfig {
-        TlsConfig {
-            ca_file: self.ca_file.value.clone(),
-            ..TlsConfig::default()
-        }
+        trusting(&self.ca_file)
     }
 
     /// Whether all files are there and right.
@@ -131,61 +125,30 @@ impl UpstreamSettings {
     /// # Errors
     /// Names the file that is missing or wrong.
     pub(crate) fn check_files(&self) -> Result<(), Failure> {
-        if self.ca_file.value.is_none() {
-            return Ok(());
-        }
-        let source = &self.ca_file.source;
-        let wrong = |error| Failure::Config(format!("plugin.upstream_ca_file (from {source}): {error}"));
-        self.tls().client_config().map(drop).map_err(wrong)
+        check_trusted("plugin.upstream_ca_file", &self.ca_file)
     }
 
     /// For `config print`.
     pub(super) fn rows(&self) -> Vec<Row> {
-        fn row<T>(key: &'static str, setting: &Setting<T>, value: String) -> Row {
-            Row {
-                key,
-                value: if value.is_empty() { "-".to_owned() } else { value },
-                source: setting.source.clone(),
-            }
-        }
         vec![
-            row("plugin.type", &self.kind, self.kind.value.clone()),
-            row("plugin.upstream", &self.upstream, self.upstream.value.clone()),
-            row(
+            self.kind.row("plugin.type", self.kind.value.clone()),
+            self.upstream.row("plugin.upstream", self.upstream.value.clone()),
+            self.status_interval.row(
                 "plugin.status_interval",
-                &self.status_interval,
                 format!("{:?}", self.status_interval.value),
             ),
-            row(
-                "plugin.upstream_ping",
-                &self.ping,
-                self.ping.value.word().to_owned(),
-            ),
-            row(
-                "plugin.upstream_follow",
-                &self.follow,
-                self.follow.value.to_string(),
-            ),
-            row(
-                "plugin.legacy_list",
-                &self.legacy_list,
-                self.legacy_list.value.to_string(),
-            ),
-            row(
-                "plugin.endpoints",
-                &self.endpoints,
-                self.endpoints.value.to_string(),
-            ),
-            row(
-                "plugin.upstream_shared",
-                &self.shared,
-                self.shared.value.to_string(),
-            ),
-            row(
-                "plugin.upstream_ca_file",
-                &self.ca_file,
-                shown_path(&self.ca_file.value),
-            ),
+            self.ping
+                .row("plugin.upstream_ping", self.ping.value.word().to_owned()),
+            self.follow
+                .row("plugin.upstream_follow", self.follow.value.to_string()),
+            self.legacy_list
+                .row("plugin.legacy_list", self.legacy_list.value.to_string()),
+            self.endpoints
+                .row("plugin.endpoints", self.endpoints.value.to_string()),
+            self.shared
+                .row("plugin.upstream_shared", self.shared.value.to_string()),
+            self.ca_file
+                .row("plugin.upstream_ca_file", shown_path(&self.ca_file.value)),
         ]
     }
 }

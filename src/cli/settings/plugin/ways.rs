@@ -161,44 +161,30 @@ impl WaySettings {
 
     /// For `config print`.
     pub(super) fn rows(&self) -> Vec<Row> {
-        fn row<T>(key: &'static str, setting: &Setting<T>, value: String) -> Row {
-            Row {
-                key,
-                value,
-                source: setting.source.clone(),
-            }
-        }
-        let transport = self.transport.value.word();
         let codec = match self.codec.value {
             Subprotocol::Proto => "proto",
             Subprotocol::Json => "json",
         };
         let ping = self.ping_interval.value;
         vec![
-            row("plugin.transport", &self.transport, transport.to_owned()),
-            row("plugin.listen", &self.listen, self.listen.value.to_string()),
-            row(
+            self.transport
+                .row("plugin.transport", self.transport.value.word()),
+            self.listen.row("plugin.listen", self.listen.value.to_string()),
+            self.listen_token_file.row(
                 "plugin.listen_token_file",
-                &self.listen_token_file,
                 shown_path(&self.listen_token_file.value),
             ),
-            row("plugin.insecure", &self.insecure, self.insecure.value.to_string()),
-            row(
-                "plugin.reconnect_min",
-                &self.reconnect_min,
-                format!("{:?}", self.reconnect_min.value),
-            ),
-            row(
-                "plugin.reconnect_max",
-                &self.reconnect_max,
-                format!("{:?}", self.reconnect_max.value),
-            ),
-            row(
+            self.insecure
+                .row("plugin.insecure", self.insecure.value.to_string()),
+            self.reconnect_min
+                .row("plugin.reconnect_min", format!("{:?}", self.reconnect_min.value)),
+            self.reconnect_max
+                .row("plugin.reconnect_max", format!("{:?}", self.reconnect_max.value)),
+            self.ping_interval.row(
                 "plugin.ping_interval",
-                &self.ping_interval,
                 ping.map_or_else(|| "-".to_owned(), |span| format!("{span:?}")),
             ),
-            row("plugin.codec", &self.codec, codec.to_owned()),
+            self.codec.row("plugin.codec", codec),
         ]
     }
 }
