@@ -20,6 +20,7 @@
 //! | [`hub`] | the accepting role: registry, placement, pods, logs | `hub` |
 //! | [`jobscript`] | job scripts: from a script server or a template | `hub` |
 //! | [`http`] | the HTTP edge of the hub | `hub` |
+//! | `bench` | what the link costs, beside its peers | `bench` |
 //! | [`cli`] | the command line | `cli` |
 
 pub mod code;
@@ -57,5 +58,7 @@ pub mod hub;
 #[cfg(feature = "hub")]
 pub mod jobscript;
 
+#[cfg(feature = "bench")]
+pub mod bench;
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -3,9 +3,13 @@
 //! Knows flags and their help; resolves nothing: an absent flag stays absent, so that `settings` can tell where each
 //! value came from. Learn [`Args`] and [`Command`]; `roles` has what hub and plugin take, `client` the other verbs.
 
+mod bench;
 mod client;
 mod roles;
 
+pub(super) use bench::BenchCommand;
+#[cfg(feature = "bench")]
+pub(super) use bench::{BenchArgs, BenchFormat};
 pub(super) use client::{
     ClientArgs, CreateArgs, DeleteArgs, DeleteKind, GetArgs, Kind, LogsArgs, ObjectFormat, StatusArgs,
 };
@@ -70,6 +74,9 @@ pub enum Command {
     /// Administer plugins
     #[command(subcommand)]
     Plugins(PluginsCommand),
+    /// Measure what the link costs (of a binary built with --features bench)
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Print the version
     Version(VersionArgs),
     /// Check or print the settings of hub and plugin

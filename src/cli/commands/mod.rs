@@ -1,5 +1,7 @@
 //! One file a verb. Each gets what was typed, resolves its settings, does the work, and gives the exit code.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod completion;
 mod config;
 mod create;
@@ -45,12 +47,20 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
         Command::Logs(args) => block_on(logs::run(args)),
         Command::Status(args) => block_on(status::run(args)),
         Command::Plugins(PluginsCommand::Forget { name, client }) => block_on(forget::run(name, client)),
+        #[cfg(feature = "bench")]
+        Command::Bench(command) => block_on(bench::run(command)),
+        #[cfg(not(feature = "bench"))]
+        Command::Bench(_) => Err(crate::cli::exit::Failure::Usage(NO_BENCH.to_owned()).into()),
         Command::Version(args) => version::run(&args),
         Command::Config(command) => config::run(command),
         Command::Completion(args) => completion::run(&args),
         Command::Supervise { .. } => anyhow::bail!("supervise runs before any logger and runtime"),
     }
 }
+
+#[cfg(not(feature = "bench"))]
+const NO_BENCH: &str = "this binary was built without its benchmarks, which bring tonic and others along to compare with: \
+                        cargo run --release --features bench -- bench";
 
 /// Runs one verb on the multi-threaded runtime.
 fn block_on(verb: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {

@@ -1,0 +1,76 @@
+//! `towline bench`: one file a bench. Figures go to stdout, progress to stderr.
+
+mod link;
+
+use std::io::{IsTerminal as _, Write as _, stderr};
+
+use serde::Serialize;
+
+use crate::{
+    bench::{Plan, Report},
+    cli::{
+        args::{BenchArgs, BenchCommand, BenchFormat},
+        exit::Exit,
+        output::{Out, json},
+    },
+};
+
+pub(super) async fn run(command: BenchCommand) -> anyhow::Result<Exit> {
+    if cfg!(debug_assertions) {
+        eprintln!(
+            "warning: this binary was built without optimisation, so its figures say nothing: build with --release"
+        );
+    }
+    match command {
+        BenchCommand::Link(args) => link::run(args).await,
+    }
+}
+
+/// How long and how often, as asked for.
+fn plan(args: &BenchArgs) -> Plan {
+    let plan = if args.quick { Plan::QUICK } else { Plan::FULL };
+    Plan {
+        rounds: args.rounds.map_or(plan.rounds, usize::from),
+        ..plan
+    }
+}
+
+/// Says on stderr what goes on: on a terminal in one line that changes.
+fn progress(what: &str) {
+    let mut out = stderr().lock();
+    // Nobody to tell is no reason to stop.
+    let _ = if out.is_terminal() {
+        write!(out, "\r\x1b[K{what}").and_then(|()| out.flush())
+    } else {
+        writeln!(out, "{what}")
+    };
+}
+
+/// The line that changes goes away.
+fn progress_done() {
+    let mut out = stderr().lock();
+    if out.is_terminal() {
+        let _ = write!(out, "\r\x1b[K").and_then(|()| out.flush());
+    }
+}
+
+/// Prints a report as JSON, or as the text that `table` makes of it.
+fn print<R: Serialize>(
+    report: &Report<R>,
+    format: BenchFormat,
+    table: impl FnOnce(&Report<R>) -> String,
+) -> anyhow::Result<Exit> {
+    progress_done();
+    match format {
+        BenchFormat::Json => Out.text(&json(&serde_json::to_value(report)?))?,
+        BenchFormat::Table => {
+            let machine = &report.machine;
+            eprintln!(
+                "{}, {} cores, Linux {}, load {}",
+                machine.cpu, machine.cores, machine.kernel, machine.load
+            );
+            Out.text(&table(report))?;
+        }
+    }
+    Ok(Exit::Ok)
+}
