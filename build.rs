@@ -54,6 +54,17 @@ const LEFT_OUT: [&str; 13] = [
     "NodeStatus.taints",
 ];
 
+/// Bodies of a frame that lie outside of it: large ones, and calls.
+const BOXED: [&str; 7] = [
+    "register",
+    "welcome",
+    "request",
+    "response",
+    "stream_logs",
+    "pod_event",
+    "node_status",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto/towline");
     let files = protox::compile(PROTOS, ["proto"])?;
@@ -61,6 +72,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut config = prost_build::Config::new();
     // Payloads are passed on without a copy.
     config.bytes(["."]);
+    // A frame is moved a dozen times on its way: the small and frequent ones must not be as large as Register.
+    for body in BOXED {
+        config.boxed(format!(".towline.v1.Frame.body.{body}"));
+    }
     json(&mut config);
     #[cfg(feature = "grpc")]
     tonic_prost_build::configure()

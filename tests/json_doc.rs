@@ -9,7 +9,7 @@ mod client;
 
 use std::{collections::BTreeSet, future::poll_fn, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde_json::Value;
 use tokio::time::timeout;
 use towline::{
@@ -48,7 +48,7 @@ fn read(codec: &mut Json, text: &str) -> Frame {
 }
 
 fn write(codec: &mut Json, frame: Frame) -> String {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     codec.encode(&mut out, StreamId(frame.stream), frame.body.unwrap());
     String::from_utf8(out.to_vec()).unwrap()
 }

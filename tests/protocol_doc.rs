@@ -1,6 +1,6 @@
 //! The worked exchange of docs/PROTOCOL.md is what the code writes.
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use towline::wire::{
     CreatePod, LogOptions, NodeStatus, Ping, PodEvent, PodEventType, PodRef, PodState, Pong, Presence,
     Register, Request, Role, StreamId, StreamLogs, Welcome, decode_packet, encode_frame, frame::Body,
@@ -79,22 +79,22 @@ fn exchange() -> Vec<Step> {
     };
     let ended = say::good(response::Result::LogsEnd(say::logs_end(1, 6)));
     vec![
-        ("P", "Register", 0, Body::Register(register)),
-        ("H", "Welcome", 0, Body::Welcome(welcome)),
-        ("H", "Request: CreatePod", 2, Body::Request(create)),
+        ("P", "Register", 0, Body::Register(register.into())),
+        ("H", "Welcome", 0, Body::Welcome(welcome.into())),
+        ("H", "Request: CreatePod", 2, Body::Request(create.into())),
         (
             "P",
             "Response: CreateResult",
             2,
-            Body::Response(say::created("428817", false)),
+            Body::Response(say::created("428817", false).into()),
         ),
-        ("P", "PodEvent: CREATED, seq 1", 0, Body::PodEvent(event)),
+        ("P", "PodEvent: CREATED, seq 1", 0, Body::PodEvent(event.into())),
         ("H", "EventAck", 0, Body::EventAck(ack)),
         (
             "H",
             "StreamLogs: follow, credit 262144",
             4,
-            Body::StreamLogs(open),
+            Body::StreamLogs(open.into()),
         ),
         (
             "P",
@@ -108,7 +108,7 @@ fn exchange() -> Vec<Step> {
             4,
             Body::LogChunk(say::chunk(1, 0, "hello\n")),
         ),
-        ("P", "Response: LogsEnd, eof", 4, Body::Response(ended)),
+        ("P", "Response: LogsEnd, eof", 4, Body::Response(ended.into())),
         ("H", "Ping", 0, Body::Ping(Ping { id: 1 })),
         ("P", "Pong", 0, Body::Pong(Pong { id: 1 })),
     ]
@@ -118,7 +118,7 @@ fn exchange() -> Vec<Step> {
 fn printed() -> String {
     let mut text = String::new();
     for (from, what, stream, body) in exchange() {
-        let mut packet = BytesMut::new();
+        let mut packet = Vec::new();
         encode_frame(&mut packet, StreamId(stream), body);
         text.push_str(&format!(
             "{from}  stream {stream}  {what} ({} bytes)\n",
@@ -145,10 +145,10 @@ fn the_documents_hex_is_what_the_code_writes() {
 #[test]
 fn every_message_of_the_exchange_decodes_to_its_frame() {
     for (_, what, stream, body) in exchange() {
-        let mut packet = BytesMut::new();
+        let mut packet = Vec::new();
         encode_frame(&mut packet, StreamId(stream), body.clone());
         let frames =
-            decode_packet(packet.freeze(), 1 << 20).unwrap_or_else(|error| panic!("{what}: {error}"));
+            decode_packet(Bytes::from(packet), 1 << 20).unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(frames.len(), 1);
         assert_eq!((frames[0].stream, frames[0].body.as_ref()), (stream, Some(&body)));
     }

@@ -122,6 +122,7 @@ impl Answer {
         std::mem::swap(&mut self.unread.chunks, &mut exchange.body.chunks);
         if let Some(response) = exchange.end.take() {
             inner.pending.remove(&self.id);
+            let response = *response;
             self.end = Some(match response.status {
                 Some(status) if status.code != 0 => Err(status),
                 _ => Ok(response),

@@ -1,9 +1,11 @@
 //! The connection task: reads, tells, writes, in that order, until the connection has ended.
 //!
 //! One task for both directions. Before it writes it yields once if other calls are in flight, so that callers
-//! woken by what was just read join the same packet; a lone frame is never delayed (PERFORMANCE.md).
+//! woken by what was just read join the same packet; a lone frame is never delayed. What is frequent here takes no
+//! timer, no log line, and one lock for all that came in one read (docs/BENCHMARKS.md).
 
 use std::{
+    collections::VecDeque,
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
@@ -19,7 +21,7 @@ use super::{
     ending::broken,
     form, now,
     shared::{Inner, Shared},
-    yield_once,
+    telling::Tidings,
 };
 use crate::{
     code::CloseCode,
@@ -38,36 +40,62 @@ pub(super) struct Driver<T> {
     pub(super) peer: Arc<dyn Peer>,
     /// The peer started more than it may: nothing is taken from the transport until the session says so.
     paused: bool,
+    /// Others were let go first, and this task writes next.
+    yielded: bool,
+    /// What happened and was not told.
+    pub(super) events: VecDeque<Event>,
+    pub(super) told: Tidings,
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
     /// Bytes written when progress was last seen, and when; none while all is flushed.
     stall: Option<(u64, Instant)>,
+    /// How long that may last.
+    write_stall: Duration,
     /// Cancelled when the connection has ended: drops every handler.
     pub(super) over: CancellationToken,
     pub(super) tasks: TaskTracker,
     pub(super) retry_after: Duration,
 }
 
-/// What one round of the task came to.
+/// What comes after a round.
 enum Round {
-    /// Something is to be written; other calls are in flight.
-    Write { crowded: bool },
+    /// Another one.
+    Again,
+    /// Another one, when the tasks that are ready have run.
+    Yield,
+    /// Nothing, until somebody wakes this task.
+    Wait,
+}
+
+/// Why the task ends.
+pub(super) enum End {
     /// The transport has ended.
     Lost(Ended),
     /// The session wants the transport closed.
     Close(CloseCode, String),
 }
 
+impl From<TransportError> for End {
+    fn from(error: TransportError) -> Self {
+        Self::Lost(broken(&error))
+    }
+}
+
 impl<T: Transport> Driver<T> {
     pub(super) fn new(transport: T, shared: Arc<Shared>, peer: Arc<dyn Peer>) -> Self {
+        let write_stall = shared.look(|inner| inner.session.write_stall());
         Self {
             transport,
             shared,
             peer,
             paused: false,
+            yielded: false,
+            events: VecDeque::new(),
+            told: Tidings::default(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: None,
             stall: None,
+            write_stall,
             over: CancellationToken::new(),
             tasks: TaskTracker::new(),
             retry_after: Duration::ZERO,
@@ -75,62 +103,60 @@ impl<T: Transport> Driver<T> {
     }
 
     pub(super) async fn run(mut self) {
-        let ended = loop {
-            match poll_fn(|cx| self.poll_round(cx)).await {
-                Round::Write { crowded } => {
-                    if crowded {
-                        yield_once().await;
-                    }
-                    if let Err(error) = self.write() {
-                        break broken(&error);
-                    }
-                }
-                Round::Lost(ended) => break ended,
-                Round::Close(code, reason) => {
-                    self.close_transport(code, &reason).await;
-                    break Ended {
-                        code,
-                        reason,
-                        by_peer: false,
-                        retry_after: Duration::ZERO,
-                    };
+        let ended = match poll_fn(|cx| self.poll_end(cx)).await {
+            End::Lost(ended) => ended,
+            End::Close(code, reason) => {
+                self.close_transport(code, &reason).await;
+                Ended {
+                    code,
+                    reason,
+                    by_peer: false,
+                    retry_after: Duration::ZERO,
                 }
             }
         };
         self.finish(ended);
     }
 
-    /// Reads and tells until there is something to write or the end.
-    fn poll_round(&mut self, cx: &mut Context<'_>) -> Poll<Round> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         self.shared.task.register(cx.waker());
         loop {
-            let read = self.read(cx);
-            let more = match read {
-                Ok(more) => more,
-                Err(ended) => return Poll::Ready(Round::Lost(ended)),
-            };
-            let (events, state) = self.collect(|_| ());
-            if let Some((code, reason)) = self.tell(events) {
-                return Poll::Ready(Round::Close(code, reason));
-            }
-            // Telling may have answered calls: look again whether there is output.
-            let output = state.output || self.shared.look(|inner| inner.session.has_output());
-            if output && self.transport.poll_ready(cx).map(|ready| ready.is_ok()) == Poll::Ready(true) {
-                return Poll::Ready(Round::Write {
-                    crowded: state.crowded,
-                });
-            }
-            if let Err(error) = self.flush(cx) {
-                return Poll::Ready(Round::Lost(broken(&error)));
-            }
-            if more {
-                continue;
-            }
-            match self.poll_timer(cx, state.timeout) {
-                Poll::Ready(()) => continue,
-                Poll::Pending => return Poll::Pending,
+            match self.round(cx) {
+                Ok(Round::Again) => {}
+                Ok(Round::Yield) => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Ok(Round::Wait) => return Poll::Pending,
+                Err(end) => return Poll::Ready(end),
             }
         }
+    }
+
+    /// Reads, tells and writes, once.
+    fn round(&mut self, cx: &mut Context<'_>) -> Result<Round, End> {
+        let more = self.read(cx).map_err(End::Lost)?;
+        self.collect(|_| ());
+        let woke = self.tell()?;
+        let standing = self.settle();
+        let (mut again, mut timeout) = (more, standing.timeout);
+        if standing.output && matches!(self.transport.poll_ready(cx), Poll::Ready(Ok(()))) {
+            // Who was woken here, or has just woken this task, is not alone: others are about to send as well. The
+            // answers that were made here at once wait for nobody.
+            let others = standing.crowded && (woke || standing.waited);
+            if others && !std::mem::replace(&mut self.yielded, true) {
+                return Ok(Round::Yield);
+            }
+            self.yielded = false;
+            let written = self.write()?;
+            again |= written.again;
+            timeout = written.timeout;
+        }
+        self.flush(cx)?;
+        if again || self.poll_timer(cx, timeout).is_ready() {
+            return Ok(Round::Again);
+        }
+        Ok(Round::Wait)
     }
 
     /// Reads what is there, and no more than the peer may start. True when the budget ended it.
@@ -176,35 +202,47 @@ impl<T: Transport> Driver<T> {
         Ok(true)
     }
 
-    /// Changes the session, runs its timers, and takes its events and what the round needs to know.
-    pub(super) fn collect(&mut self, change: impl FnOnce(&mut Inner)) -> (Vec<Event>, Standing) {
+    /// Changes the session, runs its timers, and takes its events.
+    pub(super) fn collect(&mut self, change: impl FnOnce(&mut Inner)) {
         let mut inner = self.shared.lock();
         change(&mut inner);
         let now = now();
         if inner.session.poll_timeout().is_some_and(|at| at <= now) {
             inner.session.handle_timeout(now);
         }
-        let mut events = Vec::new();
-        while let Some(event) = inner.session.poll_event() {
-            events.push(event);
+        inner.session.swap_events(&mut self.events);
+    }
+
+    /// Hands in the answers that were made at once; says how the session then stands.
+    fn settle(&mut self) -> Standing {
+        let mut inner = self.shared.lock();
+        let waited = inner.session.has_output();
+        for (id, response) in self.told.answers.drain(..) {
+            inner.running.remove(&id);
+            inner.session.respond(id, response);
         }
-        let standing = Standing {
+        Standing {
+            waited,
             output: inner.session.has_output(),
             crowded: inner.session.calls_in_flight() > 1,
             timeout: inner.session.poll_timeout(),
-        };
-        (events, standing)
+        }
     }
 
     /// Queues packets at the transport.
-    fn write(&mut self) -> Result<(), TransportError> {
+    fn write(&mut self) -> Result<Written, TransportError> {
         if self.shared.lock().session.poll_transport_ping() {
             self.transport.start_send(Message::Ping(bytes::Bytes::new()))?;
         }
         for _ in 0..WRITE_BUDGET {
-            let Some(message) = form::next(&mut self.shared.lock().session) else {
-                break;
+            let mut inner = self.shared.lock();
+            let Some(message) = form::next(&mut inner.session) else {
+                return Ok(Written {
+                    again: inner.session.has_events(),
+                    timeout: inner.session.poll_timeout(),
+                });
             };
+            drop(inner);
             self.transport.start_send(message)?;
             // More is queued only where the transport takes it at once.
             let mut cx = Context::from_waker(std::task::Waker::noop());
@@ -212,7 +250,10 @@ impl<T: Transport> Driver<T> {
                 break;
             }
         }
-        Ok(())
+        Ok(Written {
+            again: true,
+            timeout: None,
+        })
     }
 
     /// Pushes bytes out and watches that they move.
@@ -227,8 +268,7 @@ impl<T: Transport> Driver<T> {
                 let now = now();
                 match self.stall {
                     Some((before, since)) if before == written => {
-                        let limit = self.shared.look(|inner| inner.session.write_stall());
-                        if now >= since + limit {
+                        if now >= since + self.write_stall {
                             self.shared
                                 .lock()
                                 .session
@@ -242,15 +282,13 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    /// Ready when a timer is due.
+    /// Ready when a timer is due, or was: one that moves on is left where it is, and set anew when it fires.
     fn poll_timer(&mut self, cx: &mut Context<'_>, timeout: Option<Instant>) -> Poll<()> {
-        let stall = self
-            .stall
-            .map(|(_, since)| since + self.shared.look(|inner| inner.session.write_stall()));
+        let stall = self.stall.map(|(_, since)| since + self.write_stall);
         let Some(at) = [timeout, stall].into_iter().flatten().min() else {
             return Poll::Pending;
         };
-        if self.armed != Some(at) {
+        if self.armed.is_none_or(|armed| at < armed) {
             self.timer.as_mut().reset(at.into());
             self.armed = Some(at);
         }
@@ -259,8 +297,17 @@ impl<T: Transport> Driver<T> {
 }
 
 /// What a round needs to know of the session.
-pub(super) struct Standing {
+struct Standing {
+    /// Something was to be written before this round's own answers.
+    waited: bool,
     output: bool,
     crowded: bool,
+    timeout: Option<Instant>,
+}
+
+/// What became of a write.
+struct Written {
+    /// There is more to write or to tell.
+    again: bool,
     timeout: Option<Instant>,
 }

@@ -38,16 +38,16 @@ impl<T: Transport> Driver<T> {
     }
 
     pub(super) fn finish(&mut self, mut ended: Ended) {
-        let (events, _) = self.collect(|inner| inner.session.handle_lost());
-        let _ = self.tell(events);
+        self.collect(|inner| inner.session.handle_lost());
+        let _ = self.tell();
         if ended.by_peer {
             // Known only now when GoAway and the close came in one read.
             ended.retry_after = self.retry_after;
         }
         self.over.cancel();
         let mut inner = self.shared.lock();
-        for mut running in std::mem::take(&mut inner.running).into_values() {
-            running.wake();
+        for (_, mut running) in inner.running.take_all() {
+            running.cancel();
         }
         drop(inner);
         self.shared.end.change(|end| *end = Some(ended));

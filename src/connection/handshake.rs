@@ -101,7 +101,7 @@ pub async fn accept_as<T: Transport>(
         Event::Register(register) => Ok(Accepted {
             transport: link.transport,
             session: link.session,
-            register,
+            register: *register,
         }),
         _ => Err(HandshakeError::Protocol("Register was expected".into())),
     }
@@ -168,7 +168,7 @@ pub async fn register_as<T: Transport>(
         Event::Welcome(welcome) => Ok(Registered {
             transport: link.transport,
             session: link.session,
-            welcome,
+            welcome: *welcome,
         }),
         Event::GoAway {
             code,

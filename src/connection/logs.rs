@@ -99,7 +99,7 @@ impl LogStream {
         std::mem::swap(&mut self.chunks, &mut reading.chunks);
         if let Some(response) = reading.end.take() {
             inner.pending.remove(&self.id);
-            self.end = Some(logs_end(response));
+            self.end = Some(logs_end(*response));
         } else if self.chunks.is_empty() {
             reading.waker = Some(cx.waker().clone());
             return Poll::Pending;

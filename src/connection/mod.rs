@@ -21,9 +21,7 @@ mod telling;
 pub(crate) mod told;
 
 use std::{
-    future::poll_fn,
     sync::Arc,
-    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -88,7 +86,7 @@ impl Connection {
         };
         let response = waiting.await;
         std::mem::forget(guard);
-        match response {
+        match response.map(|response| *response) {
             Ok(Response {
                 status: Some(status), ..
             }) if status.code != 0 => Err(status),
@@ -221,17 +219,4 @@ impl Drop for CancelOnDrop<'_> {
 /// The time that sessions are given: tokio's clock, so that tests can stop it.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-/// Waits once for the task that runs next: lets callers that were just woken join the same packet.
-async fn yield_once() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }

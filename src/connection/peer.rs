@@ -1,6 +1,16 @@
 //! The answering side of a connection.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
 
 use super::{BodyReader, BodySink, LogSink};
 use crate::{
@@ -44,17 +54,54 @@ pub trait Peer: Send + Sync + 'static {
 }
 
 /// Resolves when the caller has cancelled, its deadline has passed, or the connection has ended.
-#[derive(Debug, Clone)]
-pub struct CancelSignal(pub(crate) tokio_util::sync::CancellationToken);
+///
+/// Made for every call: one allocation, no lock, no tree.
+#[derive(Debug, Clone, Default)]
+pub struct CancelSignal(Arc<Signal>);
+
+#[derive(Debug, Default)]
+struct Signal {
+    cancelled: AtomicBool,
+    waiting: Notify,
+}
 
 impl CancelSignal {
     /// Waits until the call is cancelled. Cancel safe.
     pub async fn cancelled(&self) {
-        self.0.cancelled().await;
+        // Listens before it looks: a cancel in between is not missed.
+        let mut told = pin!(self.0.waiting.notified());
+        told.as_mut().enable();
+        if !self.is_cancelled() {
+            told.await;
+        }
     }
 
     /// Whether the call is cancelled.
     pub fn is_cancelled(&self) -> bool {
-        self.0.is_cancelled()
+        self.0.cancelled.load(Ordering::Acquire)
+    }
+
+    pub(super) fn cancel(&self) {
+        self.0.cancelled.store(true, Ordering::Release);
+        self.0.waiting.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn all_who_wait_are_told_and_who_comes_later_too() {
+        let signal = CancelSignal::default();
+        let other = signal.clone();
+        let mut waiting = [Box::pin(signal.cancelled()), Box::pin(other.cancelled())];
+        assert!(waiting.iter_mut().all(|wait| wait.now_or_never().is_none()));
+        signal.cancel();
+        futures::future::join_all(waiting).await;
+        assert!(other.is_cancelled());
+        other.cancelled().await;
     }
 }

@@ -1,20 +1,19 @@
 //! What handles and the connection task share, under one lock that is never held over a wait.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
     task::Waker,
 };
 
 use futures::task::AtomicWaker;
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
-use super::{Ended, told::Told};
+use super::{CancelSignal, Ended, told::Told};
 use crate::{
     code::{Code, reason},
     session::Session,
-    wire::{Data, LogChunk, Response, Status, StreamId},
+    wire::{Data, LogChunk, Response, Status, StreamMap},
 };
 
 #[derive(Debug)]
@@ -29,15 +28,15 @@ pub(super) struct Shared {
 pub(super) struct Inner {
     pub(super) session: Session,
     /// Calls of this side.
-    pub(super) pending: BTreeMap<StreamId, Pending>,
+    pub(super) pending: StreamMap<Pending>,
     /// Calls of the peer.
-    pub(super) running: BTreeMap<StreamId, Running>,
+    pub(super) running: StreamMap<Running>,
 }
 
 /// Who waits for a call of this side.
 #[derive(Debug)]
 pub(super) enum Pending {
-    Call(oneshot::Sender<Response>),
+    Call(oneshot::Sender<Box<Response>>),
     Logs(Box<Reading>),
     Body(Box<Exchanging>),
 }
@@ -46,7 +45,7 @@ pub(super) enum Pending {
 #[derive(Debug, Default)]
 pub(super) struct Exchanging {
     pub(super) body: Receiving,
-    pub(super) end: Option<Response>,
+    pub(super) end: Option<Box<Response>>,
     /// Of a sink that waits for room.
     pub(super) writer: Option<Waker>,
 }
@@ -65,7 +64,6 @@ impl Receiving {
         if !self.ended {
             self.ended = data.end;
             self.chunks.push_back(data);
-            wake(&mut self.waker);
         }
     }
 }
@@ -74,14 +72,14 @@ impl Receiving {
 #[derive(Debug, Default)]
 pub(super) struct Reading {
     pub(super) chunks: VecDeque<LogChunk>,
-    pub(super) end: Option<Response>,
+    pub(super) end: Option<Box<Response>>,
     pub(super) waker: Option<Waker>,
 }
 
 /// A call of the peer at work.
 #[derive(Debug)]
 pub(super) struct Running {
-    pub(super) cancel: CancellationToken,
+    pub(super) cancel: CancelSignal,
     /// Of a sink that waits for room.
     pub(super) writer: Option<Waker>,
     /// None when the call has no body, or nobody reads it.
@@ -90,7 +88,8 @@ pub(super) struct Running {
 
 impl Running {
     /// Who waits finds that the call was cancelled.
-    pub(super) fn wake(&mut self) {
+    pub(super) fn cancel(&mut self) {
+        self.cancel.cancel();
         wake(&mut self.writer);
         if let Some(body) = &mut self.body {
             wake(&mut body.waker);
@@ -103,8 +102,8 @@ impl Shared {
         Self {
             inner: Mutex::new(Inner {
                 session,
-                pending: BTreeMap::new(),
-                running: BTreeMap::new(),
+                pending: StreamMap::default(),
+                running: StreamMap::default(),
             }),
             task: AtomicWaker::new(),
             end: Told::new(None),

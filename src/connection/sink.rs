@@ -156,10 +156,11 @@ impl Drop for BodySink {
                 && exchange.end.is_none()
             {
                 let status = Status::new(Code::Cancelled, "", "the caller gave its body up");
-                exchange.end = Some(Response {
+                let end = Response {
                     status: Some(status),
                     result: None,
-                });
+                };
+                exchange.end = Some(end.into());
                 wake(&mut exchange.body.waker);
                 inner.session.cancel(self.id, now());
             }

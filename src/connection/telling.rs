@@ -1,34 +1,128 @@
 //! What happened on the session goes to who waits for it, and calls of the peer to their handlers.
 
-use std::{future::Future, panic::AssertUnwindSafe, pin::Pin};
+use std::{panic::AssertUnwindSafe, task::Waker};
 
-use bytes::Bytes;
-use futures::FutureExt;
+use futures::{
+    FutureExt,
+    future::{CatchUnwind, Either, Ready, ready},
+};
+use tokio::sync::oneshot;
 
 use super::{
-    BodyReader, BodySink, CancelSignal, LogSink,
-    driver::Driver,
-    shared::{Pending, Receiving, Running, Shared, wake},
+    BodyReader, BodySink, BoxFuture, CancelSignal, LogSink,
+    driver::{Driver, End},
+    shared::{Inner, Pending, Receiving, Running},
 };
 use crate::{
-    code::{CloseCode, Code, reason},
-    limits,
+    code::{Code, reason},
     session::{Event, streams_body},
     transport::Transport,
     wire::{LogsEnd, Request, Response, Status, StreamId, StreamLogs, response},
 };
 
+/// What came out of a round for others, until its locks are free.
+#[derive(Debug, Default)]
+pub(super) struct Tidings {
+    /// Answers of handlers that were ready at once.
+    pub(super) answers: Vec<(StreamId, Response)>,
+    responses: Vec<(oneshot::Sender<Box<Response>>, Box<Response>)>,
+    wakers: Vec<Waker>,
+}
+
+impl Tidings {
+    /// Wakes who waits. True when there was somebody.
+    fn deliver(&mut self) -> bool {
+        let any = !(self.responses.is_empty() && self.wakers.is_empty());
+        for (answer, response) in self.responses.drain(..) {
+            // A caller that has just gone needs no answer.
+            let _ = answer.send(response);
+        }
+        for waker in self.wakers.drain(..) {
+            waker.wake();
+        }
+        any
+    }
+
+    /// What concerns one stream goes to who waits for it.
+    fn note(&mut self, inner: &mut Inner, event: Event) {
+        match event {
+            Event::Response(id, response) => self.note_response(inner, id, response),
+            Event::LogChunk(id, chunk) => {
+                if let Some(Pending::Logs(reading)) = inner.pending.get_mut(&id) {
+                    reading.chunks.push_back(chunk);
+                    self.wakers.extend(reading.waker.take());
+                }
+            }
+            Event::Data(id, data) => {
+                let body = match inner.pending.get_mut(&id) {
+                    Some(Pending::Body(exchange)) => Some(&mut exchange.body),
+                    _ => (inner.running.get_mut(&id)).and_then(|running| running.body.as_deref_mut()),
+                };
+                // What nobody reads is dropped, and its credit never comes back: the first grant bounds it.
+                if let Some(body) = body {
+                    body.take(data);
+                    self.wakers.extend(body.waker.take());
+                }
+            }
+            Event::Cancelled(id) => {
+                if let Some(running) = inner.running.get_mut(&id) {
+                    running.cancel();
+                }
+            }
+            Event::Writable(id) => {
+                if let Some(Pending::Body(exchange)) = inner.pending.get_mut(&id) {
+                    self.wakers.extend(exchange.writer.take());
+                } else if let Some(running) = inner.running.get_mut(&id) {
+                    self.wakers.extend(running.writer.take());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn note_response(&mut self, inner: &mut Inner, id: StreamId, response: Box<Response>) {
+        match inner.pending.get_mut(&id) {
+            Some(Pending::Call(_)) => {
+                if let Some(Pending::Call(answer)) = inner.pending.remove(&id) {
+                    self.responses.push((answer, response));
+                }
+            }
+            Some(Pending::Logs(reading)) => {
+                reading.end = Some(response);
+                self.wakers.extend(reading.waker.take());
+            }
+            Some(Pending::Body(exchange)) => {
+                exchange.end = Some(response);
+                self.wakers.extend(exchange.writer.take());
+                self.wakers.extend(exchange.body.waker.take());
+            }
+            None => {}
+        }
+    }
+}
+
+fn is_of_a_stream(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Response(..)
+            | Event::LogChunk(..)
+            | Event::Data(..)
+            | Event::Cancelled(_)
+            | Event::Writable(_)
+    )
+}
+
 impl<T: Transport> Driver<T> {
-    /// Tells what happened, in order. Gives the close that the session wants.
-    pub(super) fn tell(&mut self, events: Vec<Event>) -> Option<(CloseCode, String)> {
+    /// Tells what happened, in order. True when somebody was woken; an error when the session wants to close.
+    pub(super) fn tell(&mut self) -> Result<bool, End> {
         let mut close = None;
-        for event in events {
+        while let Some(event) = self.events.pop_front() {
             match event {
-                Event::Request(id, request) => self.serve_request(id, request),
-                Event::StreamLogs(id, open) => self.serve_logs(id, open),
-                Event::PodEvent(event) => self.peer.pod_event(event),
+                Event::Request(id, request) => self.serve_request(id, *request),
+                Event::StreamLogs(id, open) => self.serve_logs(id, *open),
+                Event::PodEvent(event) => self.peer.pod_event(*event),
                 Event::EventAck(ack) => self.peer.event_ack(ack),
-                Event::NodeStatus(status) => self.peer.node_status(status),
+                Event::NodeStatus(status) => self.peer.node_status(*status),
                 Event::GoAway {
                     code,
                     reason,
@@ -37,131 +131,123 @@ impl<T: Transport> Driver<T> {
                     self.retry_after = retry_after;
                     self.peer.going_away(code, &reason, retry_after);
                 }
-                Event::Closed { code, reason } => close = Some((code, reason)),
+                Event::Closed { code, reason } => close = Some(End::Close(code, reason)),
                 Event::Register(_) | Event::Welcome(_) => {}
-                event => self.tell_stream(event),
-            }
-        }
-        close
-    }
-
-    /// What concerns one stream goes to who waits for it.
-    fn tell_stream(&self, event: Event) {
-        let mut inner = self.shared.lock();
-        match event {
-            Event::Response(id, response) => match inner.pending.get_mut(&id) {
-                Some(Pending::Call(_)) => {
-                    if let Some(Pending::Call(answer)) = inner.pending.remove(&id) {
-                        // A caller that has just gone needs no answer.
-                        let _ = answer.send(response);
+                event => {
+                    let mut inner = self.shared.lock();
+                    self.told.note(&mut inner, event);
+                    // One lock for all that stand in a row.
+                    while self.events.front().is_some_and(is_of_a_stream)
+                        && let Some(event) = self.events.pop_front()
+                    {
+                        self.told.note(&mut inner, event);
                     }
                 }
-                Some(Pending::Logs(reading)) => {
-                    reading.end = Some(response);
-                    wake(&mut reading.waker);
-                }
-                Some(Pending::Body(exchange)) => {
-                    exchange.end = Some(response);
-                    wake(&mut exchange.writer);
-                    wake(&mut exchange.body.waker);
-                }
-                None => {}
-            },
-            Event::LogChunk(id, mut chunk) => {
-                if let Some(Pending::Logs(reading)) = inner.pending.get_mut(&id) {
-                    chunk.data = of_its_own(chunk.data);
-                    reading.chunks.push_back(chunk);
-                    wake(&mut reading.waker);
-                }
             }
-            Event::Data(id, mut data) => {
-                data.data = of_its_own(data.data);
-                let inner = &mut *inner;
-                let body = match inner.pending.get_mut(&id) {
-                    Some(Pending::Body(exchange)) => Some(&mut exchange.body),
-                    _ => (inner.running.get_mut(&id)).and_then(|running| running.body.as_deref_mut()),
-                };
-                // What nobody reads is dropped, and its credit never comes back: the first grant bounds it.
-                if let Some(body) = body {
-                    body.take(data);
-                }
-            }
-            Event::Cancelled(id) => {
-                if let Some(running) = inner.running.get_mut(&id) {
-                    running.cancel.cancel();
-                    running.wake();
-                }
-            }
-            Event::Writable(id) => {
-                let inner = &mut *inner;
-                if let Some(Pending::Body(exchange)) = inner.pending.get_mut(&id) {
-                    wake(&mut exchange.writer);
-                } else if let Some(running) = inner.running.get_mut(&id) {
-                    wake(&mut running.writer);
-                }
-            }
-            _ => {}
         }
+        let woke = self.told.deliver();
+        close.map_or(Ok(woke), Err)
     }
 
-    fn begin(&self, id: StreamId, body: Option<Box<Receiving>>) -> CancelSignal {
-        let cancel = self.over.child_token();
-        self.shared.lock().running.insert(
-            id,
-            Running {
-                cancel: cancel.clone(),
-                writer: None,
-                body,
-            },
-        );
-        CancelSignal(cancel)
-    }
-
-    fn serve_request(&self, id: StreamId, request: Request) {
-        let peer = self.peer.clone();
-        if !streams_body(&request) {
-            let cancel = self.begin(id, None);
-            let work = async move { peer.request(request, cancel).await };
-            return self.serve(id, Box::pin(work));
-        }
-        let cancel = self.begin(id, Some(Box::default()));
-        let reader = BodyReader::new(self.shared.clone(), id, cancel.clone());
-        let sink = BodySink::of_handler(self.shared.clone(), id);
-        let work = async move { peer.exchange(request, reader, sink, cancel).await };
-        self.serve(id, Box::pin(work));
-    }
-
-    fn serve_logs(&self, id: StreamId, open: StreamLogs) {
-        let cancel = self.begin(id, None);
-        let sink = LogSink::new(self.shared.clone(), id, cancel);
-        let peer = self.peer.clone();
-        let work = async move {
-            match peer.stream_logs(open, sink).await {
-                Ok(end) => ended_log(end),
-                Err(status) => Response {
-                    status: Some(status),
-                    result: None,
-                },
-            }
+    /// The peer's call is at work: from now on it can be cancelled, and wait for room or bytes.
+    fn begin(&self, id: StreamId, cancel: &CancelSignal, body: Option<Box<Receiving>>) {
+        let running = Running {
+            cancel: cancel.clone(),
+            writer: None,
+            body,
         };
-        self.serve(id, Box::pin(work));
+        self.shared.lock().running.insert(id, running);
+    }
+
+    fn serve_request(&mut self, id: StreamId, request: Request) {
+        let cancel = CancelSignal::default();
+        if streams_body(&request) {
+            self.begin(id, &cancel, Some(Box::default()));
+            let reader = BodyReader::new(self.shared.clone(), id, cancel.clone());
+            let sink = BodySink::of_handler(self.shared.clone(), id);
+            let peer = &self.peer;
+            let work = start(|| peer.exchange(request, reader, sink, cancel));
+            return self.serve(id, work);
+        }
+        let peer = &self.peer;
+        let mut work = start(|| peer.request(request, cancel.clone()));
+        match first(&mut work) {
+            Some(response) => self.told.answers.push((id, response)),
+            None => {
+                self.begin(id, &cancel, None);
+                self.go_on(id, work);
+            }
+        }
+    }
+
+    fn serve_logs(&mut self, id: StreamId, open: StreamLogs) {
+        let cancel = CancelSignal::default();
+        self.begin(id, &cancel, None);
+        let sink = LogSink::new(self.shared.clone(), id, cancel);
+        let peer = &self.peer;
+        let work = start(|| {
+            let work = peer.stream_logs(open, sink);
+            Box::pin(async {
+                match work.await {
+                    Ok(end) => ended_log(end),
+                    Err(status) => Response {
+                        status: Some(status),
+                        result: None,
+                    },
+                }
+            })
+        });
+        self.serve(id, work);
     }
 
     /// Polls a handler once here; one that is not ready goes to a task of its own.
-    fn serve(&self, id: StreamId, work: Pin<Box<dyn Future<Output = Response> + Send>>) {
-        let mut work = AssertUnwindSafe(work).catch_unwind();
-        if let Some(outcome) = (&mut work).now_or_never() {
-            return end_call(&self.shared, id, outcome);
+    fn serve(&mut self, id: StreamId, mut work: Work) {
+        match first(&mut work) {
+            Some(response) => self.told.answers.push((id, response)),
+            None => self.go_on(id, work),
         }
+    }
+
+    fn go_on(&self, id: StreamId, work: Work) {
         let shared = self.shared.clone();
         let over = self.over.clone();
         self.tasks.spawn(async move {
             tokio::select! {
                 biased;
-                outcome = work => end_call(&shared, id, outcome),
+                outcome = work => {
+                    let response = outcome.unwrap_or_else(|_| panicked());
+                    shared.with(|inner| {
+                        inner.running.remove(&id);
+                        inner.session.respond(id, response);
+                    });
+                }
                 () = over.cancelled() => {}
             }
         });
+    }
+}
+
+/// A handler at work; an error is its panic.
+type Work = Either<CatchUnwind<AssertUnwindSafe<BoxFuture<Response>>>, Ready<std::thread::Result<Response>>>;
+
+/// Calls a handler: what it panics with before it has made its future counts too.
+fn start(handler: impl FnOnce() -> BoxFuture<Response>) -> Work {
+    match std::panic::catch_unwind(AssertUnwindSafe(handler)) {
+        Ok(work) => Either::Left(AssertUnwindSafe(work).catch_unwind()),
+        Err(panic) => Either::Right(ready(Err(panic))),
+    }
+}
+
+fn first(work: &mut Work) -> Option<Response> {
+    let outcome = work.now_or_never()?;
+    Some(outcome.unwrap_or_else(|_| panicked()))
+}
+
+fn panicked() -> Response {
+    let text = "the handler of this call panicked";
+    Response {
+        status: Some(Status::new(Code::Internal, reason::PLUGIN_ERROR, text)),
+        result: None,
     }
 }
 
@@ -169,33 +255,5 @@ fn ended_log(end: LogsEnd) -> Response {
     Response {
         status: None,
         result: Some(response::Result::LogsEnd(end)),
-    }
-}
-
-fn end_call(shared: &Shared, id: StreamId, outcome: std::thread::Result<Response>) {
-    let response = outcome.unwrap_or_else(|_| {
-        let status = Status::new(
-            Code::Internal,
-            reason::PLUGIN_ERROR,
-            "the handler of this call panicked",
-        );
-        Response {
-            status: Some(status),
-            result: None,
-        }
-    });
-    shared.with(|inner| {
-        inner.running.remove(&id);
-        inner.session.respond(id, response);
-    });
-}
-
-/// Small bytes are copied out of the message that they came in, of up to 128 KiB: credit counts the bytes of a chunk, and a
-/// reader that stands still would keep a whole message for each line.
-fn of_its_own(data: Bytes) -> Bytes {
-    if data.len() < limits::LOG_CHUNK / 2 {
-        Bytes::copy_from_slice(&data)
-    } else {
-        data
     }
 }

@@ -14,7 +14,7 @@ mod write;
 
 use std::collections::HashMap;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::wire::{
     Binary, Codec, CodecError, Frame, Status, StreamId, Subprotocol, codec::encoded_len, feature, frame::Body,
@@ -66,7 +66,7 @@ impl Codec for Json {
         Ok(vec![frame])
     }
 
-    fn encode(&mut self, out: &mut BytesMut, stream: StreamId, body: Body) {
+    fn encode(&mut self, out: &mut Vec<u8>, stream: StreamId, body: Body) {
         let asked = match &body {
             Body::Request(request) => requests::asked(request),
             Body::StreamLogs(_) => Some(Asked::Logs),

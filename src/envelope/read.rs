@@ -16,8 +16,8 @@ use super::{
 use crate::{
     interlink::{parse, parse_time},
     wire::{
-        CancelStream, CodecError, Credit, EventAck, Frame, GoAway, NodeStatus, Ping, PodEvent, PodEventType,
-        Pong, Register, StreamId, Timestamp, Welcome, frame::Body,
+        CancelStream, CodecError, Credit, EventAck, Frame, GoAway, Ping, PodEvent, PodEventType, Pong,
+        StreamId, Timestamp, frame::Body,
     },
 };
 
@@ -124,17 +124,17 @@ pub(super) fn frame(text: &[u8], asked: &mut HashMap<StreamId, Asked>) -> Result
     let id = head.id;
     let link = |body| Ok(on(StreamId::LINK, Some(body)));
     match kind.as_str() {
-        "register" | "hello" => link(Body::Register(whole::<Register>(text)?)),
-        "welcome" => link(Body::Welcome(whole::<Welcome>(text)?)),
+        "register" | "hello" => link(Body::Register(whole(text)?)),
+        "welcome" => link(Body::Welcome(whole(text)?)),
         "ping" => link(Body::Ping(Ping {
             id: number(id.as_ref())?,
         })),
         "pong" => link(Body::Pong(Pong {
             id: number(id.as_ref())?,
         })),
-        "event" => link(Body::PodEvent(event(whole(text)?)?)),
+        "event" => link(Body::PodEvent(event(whole(text)?)?.into())),
         "eventAck" => link(Body::EventAck(whole::<EventAck>(text)?)),
-        "nodeStatus" => link(Body::NodeStatus(whole::<NodeStatus>(text)?)),
+        "nodeStatus" => link(Body::NodeStatus(whole(text)?)),
         "goaway" => link(Body::GoAway(whole::<GoAway>(text)?)),
         "request" => {
             let id = stream(id.as_ref())?;
@@ -142,18 +142,18 @@ pub(super) fn frame(text: &[u8], asked: &mut HashMap<StreamId, Asked>) -> Result
             if let Some(about) = requests::asked_here(&request) {
                 asked.insert(id, about);
             }
-            Ok(on(id, Some(Body::Request(request))))
+            Ok(on(id, Some(Body::Request(request.into()))))
         }
         "response" => {
             let id = stream(id.as_ref())?;
             let response = whole::<ResponseIn>(text)?.into_response(asked.remove(&id))?;
-            Ok(on(id, Some(Body::Response(response))))
+            Ok(on(id, Some(Body::Response(response.into()))))
         }
         "streamLogs" => {
             let id = stream(id.as_ref())?;
             Ok(on(
                 id,
-                Some(Body::StreamLogs(whole::<OpenIn>(text)?.into_open()?)),
+                Some(Body::StreamLogs(whole::<OpenIn>(text)?.into_open()?.into())),
             ))
         }
         "logChunk" => {

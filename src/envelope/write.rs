@@ -2,7 +2,6 @@
 
 use std::io;
 
-use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 
 use super::{
@@ -55,12 +54,12 @@ struct EventOut<'a> {
 
 /// Appends the frame.
 pub(super) fn frame(
-    out: &mut BytesMut,
+    out: &mut Vec<u8>,
     stream: StreamId,
     body: &Body,
     asked: Option<&Asked>,
 ) -> Result<(), serde_json::Error> {
-    write(out.writer(), stream, body, asked)
+    write(out, stream, body, asked)
 }
 
 /// How many bytes the frame has.
@@ -115,7 +114,7 @@ fn write(
         Body::GoAway(go_away) => put(to, None, "goaway", go_away),
         Body::Request(request) => put(to, call, "request", request_out(request)?),
         Body::Response(response) => put(to, call, "response", response_out(response, asked)),
-        Body::StreamLogs(open) => put(to, call, "streamLogs", OpenOut::from(open)),
+        Body::StreamLogs(open) => put(to, call, "streamLogs", OpenOut::from(&**open)),
         Body::LogChunk(chunk) => put(to, call, "logChunk", ChunkOut::from(chunk)),
         Body::Credit(credit) => put(to, call, "credit", CreditOut { bytes: credit.bytes }),
         Body::CancelStream(cancel) => put(

@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use super::{
-    CancellationToken, Created, Delete, Deleted, Handler, LogRequest, Which,
+    Created, Delete, Deleted, Handler, LogRequest, Which,
     creates::Creates,
     feed::Feed,
     guard, node,
@@ -166,7 +166,7 @@ impl<H: Handler> Local<H> {
         limit: Duration,
         work: impl Future<Output = Result<T, Status>>,
     ) -> Result<T, Status> {
-        let never = CancelSignal(CancellationToken::new());
+        let never = CancelSignal::default();
         let inside = async {
             let _open = self.door.enter().await?;
             work.await

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{
     Event, Session, State,
     credit::{RecvWindow, SendCredit},
-    streams::{Kind, Outgoing, OutgoingState, Sending},
+    streams::{Kind, Outgoing, OutgoingState, Queued, Sending},
 };
 use crate::{
     code::{Code, reason},
@@ -80,7 +80,7 @@ impl Session {
             return Err(Status::new(Code::ResourceExhausted, reason::TOO_MANY_CALLS, text).not_started());
         }
         let recv = Some(RecvWindow::body());
-        self.open(Kind::Call, Body::Request(request), deadline, recv, now)
+        self.open(Kind::Call, Body::Request(request.into()), deadline, recv, now)
     }
 
     /// Opens a log stream. Chunks come as [`Event::LogChunk`], its end as the one [`Event::Response`]. Credit is
@@ -101,7 +101,7 @@ impl Session {
             Some(RecvWindow::bounded(limit))
         };
         let deadline = deadline(now, open.timeout_ms, limits::LOG_OPEN_TIMEOUT);
-        self.open(Kind::Logs, Body::StreamLogs(open), deadline, recv, now)
+        self.open(Kind::Logs, Body::StreamLogs(open.into()), deadline, recv, now)
     }
 
     fn open(
@@ -159,8 +159,8 @@ impl Session {
                 "the link has used up its stream ids".into(),
             );
         };
-        let size = self.codec.size(id, &body).map_err(Status::not_started)? as u64;
-        if size > self.peer_limits.max_message_bytes {
+        let size = self.codec.size(id, &body).map_err(Status::not_started)?;
+        if size as u64 > self.peer_limits.max_message_bytes {
             let text = format!(
                 "the call has {size} bytes, and the peer takes {}",
                 self.peer_limits.max_message_bytes
@@ -185,7 +185,7 @@ impl Session {
             sensitive,
         };
         self.streams.insert_outgoing(id, stream);
-        self.schedule.call(id, body);
+        self.schedule.call(id, Queued { body, size });
         Ok(id)
     }
 
@@ -224,14 +224,14 @@ impl Session {
                 self.lose_outgoing(id, status);
             }
             Some(OutgoingState::Sent) => {
-                self.events.push_back(Event::Response(id, failed(status)));
+                self.events.push_back(Event::Response(id, failed(status).into()));
                 self.begin_cancel(id, now);
             }
             Some(OutgoingState::Cancelling) | None => {}
         }
     }
 
-    pub(super) fn handle_response(&mut self, id: StreamId, response: Response) {
+    pub(super) fn handle_response(&mut self, id: StreamId, response: Box<Response>) {
         let Some(stream) = self.streams.remove_outgoing(id) else {
             self.stats.ignored += 1;
             return;

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::{
     Event, Session, State,
+    calls::failed,
     streams::{IncomingState, Kind, OutgoingState},
 };
 use crate::{
     code::{CloseCode, Code, reason},
     limits,
-    wire::{GoAway, Response, Status, StreamId},
+    wire::{GoAway, Status, StreamId},
 };
 
 impl Session {
@@ -40,24 +41,10 @@ impl Session {
         });
         let draining = || Status::new(Code::Unavailable, reason::DRAINING, "the peer is going away");
         let logs = |kind: Kind| kind == Kind::Logs;
-        let ours: Vec<StreamId> = self
-            .streams
-            .outgoing
-            .iter()
-            .filter(|(_, s)| logs(s.kind))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ours {
+        for id in self.streams.outgoing.ids(|_, stream| logs(stream.kind)) {
             self.end_outgoing(id, draining(), now);
         }
-        let theirs: Vec<StreamId> = self
-            .streams
-            .incoming
-            .iter()
-            .filter(|(_, s)| logs(s.kind))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in theirs {
+        for id in self.streams.incoming.ids(|_, stream| logs(stream.kind)) {
             self.expire_incoming(id, draining());
         }
         self.check_drained();
@@ -73,9 +60,10 @@ impl Session {
             .outgoing
             .values()
             .any(|s| s.state != OutgoingState::Cancelling);
-        let busy_in = self.streams.incoming.values().any(|s| {
-            matches!(s.state, IncomingState::Running | IncomingState::Ending) || !s.send.queue.is_empty()
-        });
+        let busy_in =
+            self.streams.incoming.values().any(|s| {
+                matches!(s.state, IncomingState::Running | IncomingState::Ending) || !s.send.is_empty()
+            });
         if !busy_out && !busy_in {
             self.finish_drain();
         }
@@ -89,13 +77,8 @@ impl Session {
     pub(super) fn handle_go_away(&mut self, go_away: GoAway) {
         let code = CloseCode(u16::try_from(go_away.code).unwrap_or(CloseCode::DRAIN.0));
         self.peer_drains = true;
-        let untaken: Vec<StreamId> = self
-            .streams
-            .outgoing
-            .iter()
-            .filter(|(id, s)| id.0 > go_away.last_stream || s.state == OutgoingState::Queued)
-            .map(|(id, _)| *id)
-            .collect();
+        let untaken = (self.streams.outgoing)
+            .ids(|id, stream| id.0 > go_away.last_stream || stream.state == OutgoingState::Queued);
         for id in untaken {
             let status =
                 Status::new(Code::Unavailable, reason::DRAINING, "the peer is going away").not_started();
@@ -127,18 +110,17 @@ impl Session {
 
     fn end_all(&mut self) {
         self.state = State::Closed;
-        let ids: Vec<StreamId> = self.streams.outgoing.keys().copied().collect();
-        for id in ids {
+        for id in self.streams.outgoing.ids(|_, _| true) {
             let mut status = Status::new(
                 Code::Unavailable,
                 reason::SESSION_LOST,
                 "the connection ended before the answer",
             );
-            status.not_started = self.streams.outgoing[&id].state == OutgoingState::Queued;
+            let stream = self.streams.outgoing.get(&id);
+            status.not_started = stream.is_some_and(|stream| stream.state == OutgoingState::Queued);
             self.lose_outgoing(id, status);
         }
-        let ids: Vec<StreamId> = self.streams.incoming.keys().copied().collect();
-        for id in ids {
+        for id in self.streams.incoming.ids(|_, _| true) {
             if let Some(stream) = self.streams.remove_incoming(id)
                 && stream.state == IncomingState::Running
             {
@@ -153,13 +135,7 @@ impl Session {
         if let Some(stream) = self.streams.remove_outgoing(id)
             && stream.state != OutgoingState::Cancelling
         {
-            self.events.push_back(Event::Response(
-                id,
-                Response {
-                    status: Some(status),
-                    result: None,
-                },
-            ));
+            self.events.push_back(Event::Response(id, failed(status).into()));
         }
     }
 }

@@ -16,17 +16,17 @@ use crate::{
 #[derive(Debug)]
 pub enum Event {
     /// Accepting: decide with `welcome` or `refuse`.
-    Register(Register),
+    Register(Box<Register>),
     /// Dialling: the link is up.
-    Welcome(Welcome),
+    Welcome(Box<Welcome>),
     /// The peer opened a call.
-    Request(StreamId, Request),
+    Request(StreamId, Box<Request>),
     /// The peer opened a log stream.
-    StreamLogs(StreamId, StreamLogs),
+    StreamLogs(StreamId, Box<StreamLogs>),
     /// The peer gave up on its call, or its deadline passed: end it soon with `respond`.
     Cancelled(StreamId),
     /// A call of this side ended, by the peer or locally.
-    Response(StreamId, Response),
+    Response(StreamId, Box<Response>),
     /// Bytes of a log stream of this side. Tell `consumed` when they were taken.
     LogChunk(StreamId, LogChunk),
     /// Body bytes of a call. Tell `consumed` when they were taken.
@@ -34,11 +34,11 @@ pub enum Event {
     /// A stream that had no room for a chunk may have room now.
     Writable(StreamId),
     /// A pod event (hub).
-    PodEvent(PodEvent),
+    PodEvent(Box<PodEvent>),
     /// An acknowledgement (plugin).
     EventAck(EventAck),
     /// The state of the node (hub).
-    NodeStatus(NodeStatus),
+    NodeStatus(Box<NodeStatus>),
     /// The peer drains.
     GoAway {
         /// Why, as a close code.

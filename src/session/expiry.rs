@@ -3,10 +3,7 @@
 use std::time::Instant;
 
 use super::{Session, streams::OutgoingState};
-use crate::{
-    code::Code,
-    wire::{Status, StreamId},
-};
+use crate::{code::Code, wire::Status};
 
 impl Session {
     pub(super) fn expire_calls(&mut self, now: Instant) {
@@ -14,14 +11,7 @@ impl Session {
             return;
         }
         let due = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
-        let ours: Vec<StreamId> = self
-            .streams
-            .outgoing
-            .iter()
-            .filter(|(_, s)| due(s.deadline))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ours {
+        for id in self.streams.outgoing.ids(|_, stream| due(stream.deadline)) {
             if self
                 .streams
                 .outgoing
@@ -39,14 +29,7 @@ impl Session {
                 );
             }
         }
-        let theirs: Vec<StreamId> = self
-            .streams
-            .incoming
-            .iter()
-            .filter(|(_, s)| due(s.deadline))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in theirs {
+        for id in self.streams.incoming.ids(|_, stream| due(stream.deadline)) {
             self.expire_incoming(id, Status::new(Code::DeadlineExceeded, "", "not done in time"));
         }
         let open = self.streams.outgoing.values().map(|s| s.deadline);

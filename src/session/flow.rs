@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{
     Event, Session,
     credit::cost,
-    streams::{IncomingState, Kind, OutgoingState},
+    streams::{IncomingState, Kind, OutgoingState, Queued},
 };
 use crate::{
     code::{Code, reason},
@@ -39,8 +39,9 @@ impl Session {
             return Offer::Full(chunk);
         }
         stream.deadline = None;
-        stream.send.queue.push_back(Body::LogChunk(chunk));
-        self.schedule.bytes_ready(id);
+        let chunk = Queued::of(&*self.codec, id, Body::LogChunk(chunk));
+        stream.send.push(chunk);
+        self.schedule.bytes_ready(id, &mut stream.send);
         Offer::Taken
     }
 
@@ -67,8 +68,9 @@ impl Session {
         if !send.claim(len) {
             return Offer::Full(data);
         }
-        send.queue.push_back(Body::Data(data));
-        self.schedule.bytes_ready(id);
+        let data = Queued::of(&*self.codec, id, Body::Data(data));
+        send.push(data);
+        self.schedule.bytes_ready(id, send);
         Offer::Taken
     }
 

@@ -21,13 +21,13 @@ impl Session {
         let mut session = Self::new(config, Side::Plugin, State::AwaitWelcome, now);
         register.limits = Some(session.config.limits());
         if planted::is(Bug::SendBeforeWelcome) {
-            session.schedule.node.clone_from(&register.node_status);
+            session.schedule.node = register.node_status.clone().map(Box::new);
         }
-        session.schedule.handshake(Body::Register(register));
+        session.schedule.handshake(Body::Register(register.into()));
         session
     }
 
-    pub(super) fn handle_register(&mut self, mut register: Register) {
+    pub(super) fn handle_register(&mut self, mut register: Box<Register>) {
         // What the form of the messages cannot carry is not offered.
         register.features.retain(|feature| self.codec.carries(feature));
         self.peer_limits = register.limits.unwrap_or_default().or_defaults();
@@ -52,7 +52,7 @@ impl Session {
         welcome.ping_ms = self.config.ping_interval.as_millis() as u64;
         welcome.idle_ms = self.config.idle.as_millis() as u64;
         self.features = welcome.features.iter().cloned().collect();
-        self.schedule.handshake(Body::Welcome(welcome));
+        self.schedule.handshake(Body::Welcome(welcome.into()));
         self.enter_open(now);
     }
 
@@ -68,7 +68,7 @@ impl Session {
         self.close(code, reason);
     }
 
-    pub(super) fn handle_welcome(&mut self, welcome: Welcome, now: Instant) {
+    pub(super) fn handle_welcome(&mut self, welcome: Box<Welcome>, now: Instant) {
         self.peer_limits = welcome.limits.unwrap_or_default().or_defaults();
         self.features = (welcome.features.iter())
             .filter(|feature| self.codec.carries(feature))

@@ -8,8 +8,13 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use super::{Config, Session, State, rate::Bucket};
-use crate::wire::frame::Body;
+use crate::{
+    limits,
+    wire::{Frame, frame::Body},
+};
 
 /// A pause lasts this much longer than the next token takes: fifty wakes a second under a flood, not thousands.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -93,6 +98,43 @@ impl Session {
             self.violation(
                 "too many WebSocket pings; one a second is plenty, this link has pings of its own",
             );
+        }
+    }
+}
+
+/// Small chunks are copied out of the message that they came in: a reader that stands still would keep a whole message
+/// for each line, while its credit counts the line. Not where one stream's chunks make up the message: it is that
+/// stream's then, and what is kept beyond its credit is one message at most.
+pub(super) fn unpin(frames: &mut [Frame]) {
+    let mut bytes = 0;
+    let mut of_one = None;
+    let mut mixed = false;
+    for frame in &*frames {
+        let len = match &frame.body {
+            Some(Body::LogChunk(chunk)) => chunk.data.len(),
+            Some(Body::Data(data)) => data.data.len(),
+            Some(Body::Request(_) | Body::Response(_) | Body::PodEvent(_) | Body::NodeStatus(_)) => {
+                mixed = true;
+                continue;
+            }
+            _ => continue,
+        };
+        bytes += len;
+        mixed |= of_one
+            .replace(frame.stream)
+            .is_some_and(|other| other != frame.stream);
+    }
+    if bytes == 0 || (!mixed && bytes >= limits::LOG_CHUNK / 2) {
+        return;
+    }
+    for frame in frames {
+        let data = match &mut frame.body {
+            Some(Body::LogChunk(chunk)) => &mut chunk.data,
+            Some(Body::Data(data)) => &mut data.data,
+            _ => continue,
+        };
+        if data.len() < limits::LOG_CHUNK / 2 {
+            *data = Bytes::copy_from_slice(data);
         }
     }
 }

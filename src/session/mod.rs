@@ -51,7 +51,7 @@ use crate::{
     wire::{Binary, Codec, CodecError, Frame, Limits, Side, StreamId, Subprotocol, frame::Body},
 };
 use {
-    intake::{Intake, is_started_by_peer},
+    intake::{Intake, is_started_by_peer, unpin},
     keepalive::Keepalive,
     schedule::Schedule,
     streams::Streams,
@@ -166,7 +166,8 @@ impl Session {
         }
         self.end_pause(now);
         match self.codec.decode(message, self.config.max_message) {
-            Ok(frames) => {
+            Ok(mut frames) => {
+                unpin(&mut frames);
                 for frame in frames {
                     self.handle_frame(frame, now);
                 }
@@ -238,6 +239,17 @@ impl Session {
     /// The next thing that happened.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
+    }
+
+    /// Whether something happened that was not taken.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Swaps all that happened for an empty queue.
+    pub fn swap_events(&mut self, empty: &mut VecDeque<Event>) {
+        debug_assert!(empty.is_empty(), "what was not told would be told late");
+        std::mem::swap(&mut self.events, empty);
     }
 
     /// When [`Session::handle_timeout`] must be called next, if nothing else comes first.

@@ -1,15 +1,15 @@
 //! Packets made of what is scheduled: frames joined, never above what the peer takes, compressed where that may be.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{
     Event, Session,
     schedule::Item,
-    streams::{IncomingState, OutgoingState},
+    streams::{IncomingState, OutgoingState, Queued},
 };
 use crate::{
     limits,
-    wire::{Codec, StreamId, codec::compress_packet, frame::Body},
+    wire::{StreamId, codec::compress_packet, frame::Body},
 };
 
 /// Below this a packet is not worth compressing.
@@ -21,7 +21,7 @@ impl Session {
     pub fn poll_packet(&mut self) -> Option<Bytes> {
         let max = usize::try_from(self.peer_limits.max_message_bytes).unwrap_or(usize::MAX);
         let target = limits::PACKET_TARGET.min(max);
-        let mut out = BytesMut::new();
+        let mut out = Vec::new();
         self.schedule.plain_only = false;
         let mut frames = 0;
         while out.len() < target && frames < limits::MAX_FRAMES {
@@ -30,10 +30,13 @@ impl Session {
             } else {
                 max.min(2 * target) - out.len().min(max)
             };
-            let Some((id, body)) = self.next_frame(room) else {
+            let Some((id, frame)) = self.next_frame(room) else {
                 break;
             };
-            self.codec.encode(&mut out, id, body);
+            if out.is_empty() {
+                out.reserve(self.expected(frame.size, target));
+            }
+            self.codec.encode_sized(&mut out, id, frame.body, frame.size);
             frames += 1;
             if !self.codec.joins() {
                 break;
@@ -53,20 +56,32 @@ impl Session {
             self.stats.packets_compressed += 1;
             return Some(squeezed);
         }
-        Some(out.freeze())
+        Some(out.into())
+    }
+
+    /// About how long the packet will be whose first frame has this size: one allocation instead of many.
+    fn expected(&self, first: usize, target: usize) -> usize {
+        let calls = (self.schedule.calls.len() + 1).saturating_mul(first);
+        let bytes = self.schedule.ready.front().map_or(0, |id| {
+            let stream = self.streams.incoming.get(id).map(|stream| &stream.send);
+            let stream = stream.or_else(|| self.streams.outgoing.get(id).map(|stream| &stream.send));
+            stream.map_or(0, |send| send.queued_bytes)
+        });
+        calls.saturating_add(bytes).min(2 * target)
     }
 
     /// Takes the next frame if it fits into `room` bytes.
-    fn next_frame(&mut self, room: usize) -> Option<(StreamId, Body)> {
+    fn next_frame(&mut self, room: usize) -> Option<(StreamId, Queued)> {
         // Control frames are a few bytes; the room always covers one more after the last check.
         if room < 1_024 {
             return None;
         }
-        if let Some(frame) = self.schedule.control() {
-            return Some(frame);
+        if let Some((id, body)) = self.schedule.control() {
+            return Some((id, Queued::of(&*self.codec, id, body)));
         }
         if let Some(status) = self.schedule.node.take() {
-            return Some((StreamId::LINK, Body::NodeStatus(status)));
+            let status = Queued::of(&*self.codec, StreamId::LINK, Body::NodeStatus(status));
+            return Some((StreamId::LINK, status));
         }
         while let Some(item) = self.schedule.calls.pop_front() {
             match self.call_frame(item, room) {
@@ -80,7 +95,7 @@ impl Session {
         }
         while let Some(id) = self.schedule.ready.pop_front() {
             match self.byte_frame(id, room) {
-                Ok(Some(body)) => return Some((id, body)),
+                Ok(Some(frame)) => return Some((id, frame)),
                 Ok(None) => {}
                 Err(TooBig) => {
                     self.schedule.ready.push_front(id);
@@ -92,76 +107,65 @@ impl Session {
     }
 
     /// A frame of the middle lane; none when its stream has gone; the item itself when it does not fit.
-    #[allow(
-        clippy::result_large_err,
-        reason = "the item goes back to the queue it came from, once a packet at most"
-    )]
-    fn call_frame(&mut self, item: Item, room: usize) -> Result<Option<(StreamId, Body)>, Item> {
+    fn call_frame(&mut self, item: Item, room: usize) -> Result<Option<(StreamId, Queued)>, Item> {
         match item {
-            Item::Open(id, body) => {
-                if !fits(&*self.codec, id, &body, room) {
-                    return Err(Item::Open(id, body));
+            Item::Open(id, opening) => {
+                if opening.size > room {
+                    return Err(Item::Open(id, opening));
                 }
                 if let Some(stream) = self.streams.outgoing.get_mut(&id) {
                     stream.state = OutgoingState::Sent;
                     self.schedule.plain_only |= stream.sensitive;
-                    return Ok(Some((id, body)));
+                    return Ok(Some((id, opening)));
                 }
                 Ok(None)
             }
             Item::Answer(id) => match self.byte_frame(id, room) {
-                Ok(body) => Ok(body.map(|body| (id, body))),
+                Ok(frame) => Ok(frame.map(|frame| (id, frame))),
                 Err(TooBig) => Err(Item::Answer(id)),
             },
             Item::Refusal(id, response) => {
                 self.schedule.refusals -= 1;
-                Ok(Some((id, Body::Response(response))))
+                let refusal = Queued::of(&*self.codec, id, Body::Response(response));
+                Ok(Some((id, refusal)))
             }
-            Item::Event(event) => {
-                let body = Body::PodEvent(event);
-                if !fits(&*self.codec, StreamId::LINK, &body, room)
-                    && let Body::PodEvent(event) = body
-                {
-                    return Err(Item::Event(event));
-                }
-                Ok(Some((StreamId::LINK, body)))
-            }
+            Item::Event(event) if event.size > room => Err(Item::Event(event)),
+            Item::Event(event) => Ok(Some((StreamId::LINK, event))),
         }
     }
 
     /// One frame of a stream's own queue; the stream goes to the back of the lane when it has more.
-    fn byte_frame(&mut self, id: StreamId, room: usize) -> Result<Option<Body>, TooBig> {
+    fn byte_frame(&mut self, id: StreamId, room: usize) -> Result<Option<Queued>, TooBig> {
         let stream = match self.streams.incoming.get_mut(&id) {
             Some(stream) => Some((&mut stream.send, stream.sensitive)),
             None => (self.streams.outgoing.get_mut(&id)).map(|stream| (&mut stream.send, stream.sensitive)),
         };
-        let front = stream.as_ref().and_then(|(send, _)| send.queue.front());
-        if front.is_some_and(|body| !fits(&*self.codec, id, body, room)) {
-            return Err(TooBig);
-        }
-        self.schedule.is_ready.remove(&id);
         let Some((send, sensitive)) = stream else {
             return Ok(None);
         };
-        let Some(body) = send.queue.pop_front() else {
+        if send.next_size().is_some_and(|size| size > room) {
+            return Err(TooBig);
+        }
+        send.listed = false;
+        let Some(frame) = send.next() else {
             return Ok(None);
         };
         self.schedule.plain_only |= sensitive;
-        if !send.queue.is_empty() {
-            self.schedule.bytes_ready(id);
+        if !send.is_empty() {
+            self.schedule.bytes_ready(id, send);
         }
-        let len = match &body {
+        let len = match &frame.body {
             Body::LogChunk(chunk) => chunk.data.len(),
             Body::Data(data) => data.counts(),
             _ => {
                 self.answered(id);
-                return Ok(Some(body));
+                return Ok(Some(frame));
             }
         };
         if send.left(len) {
             self.events.push_back(Event::Writable(id));
         }
-        Ok(Some(body))
+        Ok(Some(frame))
     }
 
     /// The answer of an incoming call has left. An expired one keeps its slot until its owner has ended.
@@ -179,8 +183,3 @@ impl Session {
 }
 
 struct TooBig;
-
-/// Whether a frame fits beside others. The first one of a message always does: its size was looked at before.
-fn fits(codec: &dyn Codec, id: StreamId, body: &Body, room: usize) -> bool {
-    room == usize::MAX || codec.size(id, body).is_ok_and(|size| size <= room)
-}

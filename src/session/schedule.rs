@@ -7,9 +7,12 @@
 //! its chunks. The control lane is bounded by merging: the latest pong and ack, one sum of credit and one cancel
 //! a stream.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use super::{Session, State, streams::Kind};
+use super::{
+    Session, State,
+    streams::{Kind, Queued, Sending},
+};
 use crate::wire::{
     CancelStream, Credit, EventAck, GoAway, NodeStatus, Ping, PodEvent, Pong, Response, StreamId, frame::Body,
 };
@@ -26,12 +29,11 @@ pub(crate) struct Schedule {
     ack: Option<EventAck>,
     cancels: VecDeque<StreamId>,
     pub(crate) credits: BTreeMap<StreamId, u64>,
-    pub(crate) node: Option<NodeStatus>,
+    pub(crate) node: Option<Box<NodeStatus>>,
     pub(crate) calls: VecDeque<Item>,
     pub(crate) refusals: usize,
     /// Streams with something in their own queue, each once.
     pub(crate) ready: VecDeque<StreamId>,
-    pub(crate) is_ready: HashSet<StreamId>,
     pub(crate) compress: bool,
     /// Whether the packet in the making holds a frame that must not be compressed.
     pub(crate) plain_only: bool,
@@ -41,12 +43,12 @@ pub(crate) struct Schedule {
 #[derive(Debug)]
 pub(crate) enum Item {
     /// Opens a call of ours.
-    Open(StreamId, Body),
+    Open(StreamId, Queued),
     /// The answer that stands alone in the queue of an incoming call.
     Answer(StreamId),
     /// The answer to a call that was never let in.
-    Refusal(StreamId, Response),
-    Event(PodEvent),
+    Refusal(StreamId, Box<Response>),
+    Event(Queued),
 }
 
 impl Schedule {
@@ -75,8 +77,8 @@ impl Schedule {
         self.cancels.push_back(id);
     }
 
-    pub(crate) fn call(&mut self, id: StreamId, body: Body) {
-        self.calls.push_back(Item::Open(id, body));
+    pub(crate) fn call(&mut self, id: StreamId, opening: Queued) {
+        self.calls.push_back(Item::Open(id, opening));
     }
 
     /// An opening frame that will not be written.
@@ -92,11 +94,11 @@ impl Schedule {
     }
 
     /// The answer of an incoming call was put at the end of its queue.
-    pub(crate) fn answer(&mut self, id: StreamId, kind: Kind, alone: bool) {
-        if kind == Kind::Call && alone && !self.is_ready.contains(&id) {
+    pub(crate) fn answer(&mut self, id: StreamId, kind: Kind, send: &mut Sending) {
+        if kind == Kind::Call && send.has_answer_only() && !send.listed {
             self.calls.push_back(Item::Answer(id));
         } else {
-            self.bytes_ready(id);
+            self.bytes_ready(id, send);
         }
     }
 
@@ -104,12 +106,12 @@ impl Schedule {
     #[must_use]
     pub(crate) fn refusal(&mut self, id: StreamId, response: Response) -> bool {
         self.refusals += 1;
-        self.calls.push_back(Item::Refusal(id, response));
+        self.calls.push_back(Item::Refusal(id, response.into()));
         self.refusals <= MAX_REFUSALS
     }
 
-    pub(crate) fn bytes_ready(&mut self, id: StreamId) {
-        if self.is_ready.insert(id) {
+    pub(crate) fn bytes_ready(&mut self, id: StreamId, send: &mut Sending) {
+        if !std::mem::replace(&mut send.listed, true) {
             self.ready.push_back(id);
         }
     }
@@ -153,6 +155,7 @@ impl Session {
     /// Pushes an event of this plugin. The caller bounds how many are unacknowledged.
     pub fn send_event(&mut self, event: PodEvent) {
         if self.may_send() {
+            let event = Queued::of(&*self.codec, StreamId::LINK, Body::PodEvent(event.into()));
             self.schedule.calls.push_back(Item::Event(event));
         }
     }
@@ -167,7 +170,7 @@ impl Session {
     /// Tells the state of this plugin's node; the latest replaces one that has not left.
     pub fn send_node_status(&mut self, status: NodeStatus) {
         if self.may_send() {
-            self.schedule.node = Some(status);
+            self.schedule.node = Some(status.into());
         }
     }
 

@@ -6,12 +6,11 @@ use super::{
     Event, Session, State,
     calls::{deadline, default_timeout, failed},
     credit::{RecvWindow, SendCredit, cost},
-    streams::{Incoming, IncomingState, Kind, Sending},
+    streams::{Incoming, IncomingState, Kind, Queued, Sending},
 };
 use crate::{
     code::{CloseCode, Code, reason},
     limits,
-    planted::{self, Bug},
     wire::{Response, Status, StreamId, feature, frame::Body},
 };
 
@@ -120,7 +119,7 @@ impl Session {
     }
 
     /// Answers a call of the peer, once; a log stream's answer leaves behind its chunks.
-    pub fn respond(&mut self, id: StreamId, mut response: Response) {
+    pub fn respond(&mut self, id: StreamId, response: Response) {
         let Some(stream) = self.streams.incoming.get_mut(&id) else {
             return;
         };
@@ -128,7 +127,7 @@ impl Session {
             IncomingState::Running | IncomingState::Cancelled => {}
             IncomingState::Expired => {
                 // Answered when it expired; if that answer has left, this was all that was waited for.
-                if stream.send.queue.is_empty() {
+                if stream.send.is_empty() {
                     self.streams.remove_incoming(id);
                 } else {
                     stream.state = IncomingState::Ending;
@@ -138,26 +137,24 @@ impl Session {
             IncomingState::Ending => return,
         }
         let max = self.peer_limits.max_message_bytes;
-        let body = Body::Response(response);
-        response = match (self.codec.size(id, &body), body) {
-            (Err(status), _) => failed(status),
-            (Ok(size), _) if size as u64 > max => failed(Status::new(
-                Code::ResourceExhausted,
-                reason::MESSAGE_TOO_LARGE,
-                format!("the answer has {size} bytes, and the peer takes {max}"),
-            )),
-            (Ok(_), Body::Response(response)) => response,
-            (Ok(_), _) => return,
+        let mut answer = Queued {
+            body: Body::Response(response.into()),
+            size: 0,
         };
-        stream.state = IncomingState::Ending;
-        if planted::is(Bug::EndBeforeChunks) {
-            stream.send.queue.push_front(Body::Response(response));
-        } else {
-            stream.send.queue.push_back(Body::Response(response));
+        match self.codec.size(id, &answer.body) {
+            Ok(size) if size as u64 <= max => answer.size = size,
+            Ok(size) => {
+                let text = format!("the answer has {size} bytes, and the peer takes {max}");
+                let status = Status::new(Code::ResourceExhausted, reason::MESSAGE_TOO_LARGE, text);
+                answer = Queued::of(&*self.codec, id, Body::Response(failed(status).into()));
+            }
+            Err(status) => {
+                answer = Queued::of(&*self.codec, id, Body::Response(failed(status).into()));
+            }
         }
-        let kind = stream.kind;
-        let alone = stream.send.queue.len() == 1;
-        self.schedule.answer(id, kind, alone);
+        stream.state = IncomingState::Ending;
+        stream.send.end(answer);
+        self.schedule.answer(id, stream.kind, &mut stream.send);
     }
 
     fn handle_cancel(&mut self, id: StreamId) {
@@ -186,8 +183,8 @@ impl Session {
             self.events.push_back(Event::Cancelled(id));
         }
         stream.state = IncomingState::Expired;
-        stream.send.queue.push_back(Body::Response(failed(status)));
-        let (kind, alone) = (stream.kind, stream.send.queue.len() == 1);
-        self.schedule.answer(id, kind, alone);
+        let answer = Queued::of(&*self.codec, id, Body::Response(failed(status).into()));
+        stream.send.end(answer);
+        self.schedule.answer(id, stream.kind, &mut stream.send);
     }
 }

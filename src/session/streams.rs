@@ -1,14 +1,12 @@
 //! The table of streams: what is open, in either direction.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Instant,
-};
+use std::{collections::VecDeque, time::Instant};
 
 use super::credit::{RecvWindow, SendCredit, cost};
 use crate::{
     limits,
-    wire::{Side, StreamId, frame::Body},
+    planted::{self, Bug},
+    wire::{Codec, Side, StreamId, StreamMap, frame::Body},
 };
 
 /// How many bytes one stream may have queued for writing, whatever its credit: keeps memory flat.
@@ -66,8 +64,12 @@ pub(crate) struct Incoming {
 #[derive(Debug, Default)]
 pub(crate) struct Sending {
     credit: SendCredit,
-    pub(crate) queue: VecDeque<Body>,
-    queued_bytes: usize,
+    chunks: VecDeque<Queued>,
+    /// Leaves when no chunk is left. Of its own, so that a call without chunks needs no queue.
+    answer: Option<Queued>,
+    /// Whether the schedule knows that something is in the queue.
+    pub(crate) listed: bool,
+    pub(crate) queued_bytes: usize,
     /// Whether the owner found no room and wants to hear of some.
     blocked: bool,
 }
@@ -107,9 +109,40 @@ impl Sending {
             && std::mem::take(&mut self.blocked)
     }
 
+    /// A chunk for which there was room.
+    pub(crate) fn push(&mut self, chunk: Queued) {
+        self.chunks.push_back(chunk);
+    }
+
+    /// What the call of the peer ends with.
+    pub(crate) fn end(&mut self, answer: Queued) {
+        self.answer = Some(answer);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.answer.is_none()
+    }
+
+    pub(crate) fn has_answer_only(&self) -> bool {
+        self.chunks.is_empty() && self.answer.is_some()
+    }
+
+    /// The size of the next frame.
+    pub(crate) fn next_size(&self) -> Option<usize> {
+        self.chunks.front().or(self.answer.as_ref()).map(|next| next.size)
+    }
+
+    /// Takes the next frame.
+    pub(crate) fn next(&mut self) -> Option<Queued> {
+        if planted::is(Bug::EndBeforeChunks) && self.answer.is_some() {
+            return self.answer.take();
+        }
+        self.chunks.pop_front().or_else(|| self.answer.take())
+    }
+
     /// What waits will not be written.
     pub(crate) fn clear(&mut self) {
-        self.queue.clear();
+        self.chunks.clear();
         self.queued_bytes = 0;
     }
 }
@@ -126,11 +159,29 @@ pub(crate) enum IncomingState {
     Ending,
 }
 
-/// All streams of a session, in the order in which they were opened: so they end too.
+/// A body that waits to be written, with the bytes that its frame will take.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) body: Body,
+    pub(crate) size: usize,
+}
+
+impl Queued {
+    /// Of a body that every form can carry. Its size matters only where it may stand beside others.
+    pub(crate) fn of(codec: &dyn Codec, id: StreamId, body: Body) -> Self {
+        let size = match codec.joins() {
+            true => codec.size(id, &body).unwrap_or_default(),
+            false => 0,
+        };
+        Self { body, size }
+    }
+}
+
+/// All streams of a session. Those that end together end in the order in which they were opened.
 #[derive(Debug)]
 pub(crate) struct Streams {
-    pub(crate) outgoing: BTreeMap<StreamId, Outgoing>,
-    pub(crate) incoming: BTreeMap<StreamId, Incoming>,
+    pub(crate) outgoing: StreamMap<Outgoing>,
+    pub(crate) incoming: StreamMap<Incoming>,
     /// The next id of this side.
     pub(crate) next: Option<StreamId>,
     /// The highest id that the peer opened; 0 before.
@@ -146,8 +197,8 @@ pub(crate) struct Streams {
 impl Streams {
     pub(crate) fn new(side: Side) -> Self {
         Self {
-            outgoing: BTreeMap::new(),
-            incoming: BTreeMap::new(),
+            outgoing: StreamMap::default(),
+            incoming: StreamMap::default(),
             next: Some(StreamId::first(side)),
             last_peer: StreamId::LINK,
             next_deadline: None,

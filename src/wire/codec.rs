@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, fmt};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use prost::{Message, encoding};
 use zstd::bulk::{Compressor, Decompressor};
 
@@ -50,7 +50,13 @@ pub trait Codec: fmt::Debug + Send {
     fn decode(&mut self, message: Bytes, limit: usize) -> Result<Vec<Frame>, CodecError>;
 
     /// Appends one frame to a message under construction.
-    fn encode(&mut self, out: &mut BytesMut, stream: StreamId, body: Body);
+    fn encode(&mut self, out: &mut Vec<u8>, stream: StreamId, body: Body);
+
+    /// [`Codec::encode`] of a frame whose [`Codec::size`] is known: measuring may cost as much as writing.
+    fn encode_sized(&mut self, out: &mut Vec<u8>, stream: StreamId, body: Body, size: usize) {
+        let _ = size;
+        self.encode(out, stream, body);
+    }
 
     /// How many bytes [`Codec::encode`] would append; for a small frame it may be a bound instead.
     ///
@@ -81,8 +87,12 @@ impl Codec for Binary {
         decode_packet(message, limit)
     }
 
-    fn encode(&mut self, out: &mut BytesMut, stream: StreamId, body: Body) {
+    fn encode(&mut self, out: &mut Vec<u8>, stream: StreamId, body: Body) {
         encode_frame(out, stream, body);
+    }
+
+    fn encode_sized(&mut self, out: &mut Vec<u8>, stream: StreamId, body: Body, size: usize) {
+        encode_sized(out, stream, body, size);
     }
 
     fn size(&self, stream: StreamId, body: &Body) -> Result<usize, Status> {
@@ -105,16 +115,36 @@ const FRAMES_TAG: u8 = 0x0a;
 
 /// Appends one frame to a packet under construction. What is in `out` stays a valid packet, because
 /// protobuf joins repeated fields by concatenation.
-pub fn encode_frame(out: &mut BytesMut, stream: StreamId, body: Body) {
+pub fn encode_frame(out: &mut Vec<u8>, stream: StreamId, body: Body) {
+    let size = encoded_len(stream, &body);
+    encode_sized(out, stream, body, size);
+}
+
+/// [`encode_frame`] of a body whose [`encoded_len`] is known.
+fn encode_sized(out: &mut Vec<u8>, stream: StreamId, body: Body, size: usize) {
     let frame = Frame {
         stream: stream.0,
         body: Some(body),
     };
-    let len = frame.encoded_len();
-    out.reserve(len + 11);
+    out.reserve(size);
+    let before = out.len();
     out.put_u8(FRAMES_TAG);
-    encoding::encode_varint(len as u64, out);
+    encoding::encode_varint(after_varint(size - 1) as u64, out);
     frame.encode_raw(out);
+    debug_assert_eq!(
+        out.len() - before,
+        size,
+        "the size of a frame is what its body said"
+    );
+}
+
+/// How many of `size` bytes are left when a varint before them says how many they are.
+fn after_varint(size: usize) -> usize {
+    let mut len = size.saturating_sub(1);
+    while encoding::encoded_len_varint(len as u64) + len > size {
+        len -= 1;
+    }
+    len
 }
 
 /// How many bytes [`encode_frame`] would append for this body.
@@ -216,5 +246,10 @@ fn decode_bounded(message: Bytes) -> Result<Packet, CodecError> {
         }
         encoding::skip_field(kind, tag, &mut rest, encoding::DecodeContext::default()).map_err(malformed)?;
     }
-    Packet::decode(message).map_err(malformed)
+    let mut packet = Packet {
+        frames: Vec::with_capacity(frames),
+        zstd: Bytes::new(),
+    };
+    packet.merge(message).map_err(malformed)?;
+    Ok(packet)
 }

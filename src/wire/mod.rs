@@ -19,6 +19,7 @@ pub mod v1 {
 }
 
 pub use codec::{Binary, Codec, CodecError, decode_packet, encode_frame};
+pub(crate) use ids::StreamMap;
 pub use ids::{Side, StreamId};
 pub use prost_types::Timestamp;
 pub use subprotocol::Subprotocol;

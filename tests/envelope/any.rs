@@ -334,19 +334,22 @@ pub(crate) fn plain() -> impl Strategy<Value = (u32, Body)> {
                 labels,
                 node_status,
             )| {
-                Body::Register(Register {
-                    role,
-                    plugin,
-                    instance,
-                    r#type: kind,
-                    software,
-                    features,
-                    limits,
-                    outbox,
-                    jobs_epoch,
-                    labels,
-                    node_status,
-                })
+                Body::Register(
+                    Register {
+                        role,
+                        plugin,
+                        instance,
+                        r#type: kind,
+                        software,
+                        features,
+                        limits,
+                        outbox,
+                        jobs_epoch,
+                        labels,
+                        node_status,
+                    }
+                    .into(),
+                )
             },
         );
     let ack = (any::<u64>(), any::<u64>()).prop_map(|(epoch, seq)| EventAck { epoch, seq });
@@ -361,15 +364,18 @@ pub(crate) fn plain() -> impl Strategy<Value = (u32, Body)> {
     )
         .prop_map(
             |(session, features, limits, ping_ms, idle_ms, applied, hub_version)| {
-                Body::Welcome(Welcome {
-                    session,
-                    features,
-                    limits,
-                    ping_ms,
-                    idle_ms,
-                    applied,
-                    hub_version,
-                })
+                Body::Welcome(
+                    Welcome {
+                        session,
+                        features,
+                        limits,
+                        ping_ms,
+                        idle_ms,
+                        applied,
+                        hub_version,
+                    }
+                    .into(),
+                )
             },
         );
     let event = (
@@ -380,13 +386,16 @@ pub(crate) fn plain() -> impl Strategy<Value = (u32, Body)> {
         option::of(time()),
     )
         .prop_map(|(epoch, seq, kind, state, at)| {
-            Body::PodEvent(PodEvent {
-                epoch,
-                seq,
-                r#type: kind,
-                state: Some(state),
-                at,
-            })
+            Body::PodEvent(
+                PodEvent {
+                    epoch,
+                    seq,
+                    r#type: kind,
+                    state: Some(state),
+                    at,
+                }
+                .into(),
+            )
         });
     let away = (any::<u32>(), text(), any::<u32>(), any::<u64>(), any::<u64>()).prop_map(
         |(code, reason, last_stream, grace_ms, retry_after_ms)| {
@@ -406,7 +415,7 @@ pub(crate) fn plain() -> impl Strategy<Value = (u32, Body)> {
         event,
         away,
         ack,
-        node().prop_map(Body::NodeStatus),
+        node().prop_map(|status| Body::NodeStatus(status.into())),
         any::<u64>().prop_map(|id| Body::Ping(Ping { id })),
         any::<u64>().prop_map(|id| Body::Pong(Pong { id })),
     ];
@@ -414,7 +423,7 @@ pub(crate) fn plain() -> impl Strategy<Value = (u32, Body)> {
         any::<u64>().prop_map(|bytes| Body::Credit(Credit { bytes })),
         text().prop_map(|reason| Body::CancelStream(CancelStream { reason })),
         chunk().prop_map(Body::LogChunk),
-        open().prop_map(Body::StreamLogs),
+        open().prop_map(|open| Body::StreamLogs(open.into())),
     ];
     prop_oneof![link.prop_map(|body| (0, body)), (1..u32::MAX, stream),]
 }

@@ -15,7 +15,7 @@ use crate::speak::{UID, create, get_status, pod, read, read_alone, shown, waitin
 fn answered(codec: &mut Json, rest: &str) -> Response {
     let text = format!(r#"{{"v":1,"id":"2","kind":"response",{rest}}}"#);
     match read(codec, text.as_bytes()).unwrap().body {
-        Some(Body::Response(response)) => response,
+        Some(Body::Response(response)) => *response,
         other => panic!("{other:?}"),
     }
 }
@@ -31,7 +31,7 @@ fn a_create_is_the_envelope_of_issue_527_with_the_payload_byte_for_byte() {
     request
         .metadata
         .insert("interlink-http-session".into(), "CreatePod#1".into());
-    let text = write(&mut Json::default(), 42, Body::Request(request));
+    let text = write(&mut Json::default(), 42, Body::Request(request.into()));
     assert!(text.windows(payload.len()).any(|part| part == payload.as_bytes()));
     let mut written = shown(&text);
     written.as_object_mut().unwrap().remove("body");
@@ -259,7 +259,7 @@ fn any_2xx_answer_to_a_delete_is_good_and_a_null_list_has_no_pods() {
             "{body}"
         );
     }
-    let text = write(&mut Json::default(), 2, Body::Request(delete()));
+    let text = write(&mut Json::default(), 2, Body::Request(delete().into()));
     let named = json!({"metadata": {"name": "hello", "namespace": "lab", "uid": UID}});
     assert_eq!(shown(&text)["body"], named, "a delete without its pod names it");
     let response = answered(

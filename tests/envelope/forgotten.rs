@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use towline::{
     envelope::Json,
     limits,
@@ -28,7 +28,7 @@ impl Codec for Probe {
     fn decode(&mut self, message: Bytes, limit: usize) -> Result<Vec<Frame>, CodecError> {
         self.0.decode(message, limit)
     }
-    fn encode(&mut self, out: &mut BytesMut, stream: StreamId, body: Body) {
+    fn encode(&mut self, out: &mut Vec<u8>, stream: StreamId, body: Body) {
         self.0.encode(out, stream, body);
     }
     fn size(&self, stream: StreamId, body: &Body) -> Result<usize, Status> {
@@ -66,9 +66,9 @@ fn a_call_that_is_never_answered_is_forgotten_with_its_slot() {
     for _ in 0..2 {
         now += limits::CANCEL_LINGER / 2 + Duration::from_secs(1);
         // The link lives: only this call is not answered.
-        let mut alive = BytesMut::new();
+        let mut alive = Vec::new();
         Json::default().encode(&mut alive, StreamId::LINK, Body::Ping(Default::default()));
-        hub.handle_packet(alive.freeze(), now);
+        hub.handle_packet(Bytes::from(alive), now);
         hub.handle_timeout(now);
     }
     assert_eq!(*forgotten.lock().unwrap(), [id]);

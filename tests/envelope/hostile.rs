@@ -174,7 +174,7 @@ fn what_nests_too_deep_or_is_too_long_is_refused_before_it_is_built() {
 fn a_call_that_has_no_form_here_is_refused_before_it_is_sent() {
     let codec = Json::default();
     let bad = codec
-        .size(StreamId(2), &Body::Request(create("no json")))
+        .size(StreamId(2), &Body::Request(create("no json").into()))
         .unwrap_err();
     assert_eq!(
         (bad.kind(), bad.reason.as_str()),
@@ -182,12 +182,16 @@ fn a_call_that_has_no_form_here_is_refused_before_it_is_sent() {
     );
     assert!(bad.message.contains("payload"), "{bad}");
     let deep = format!("{}{}", "[".repeat(32), "]".repeat(32));
-    assert!(codec.size(StreamId(2), &Body::Request(create(&deep))).is_err());
+    assert!(
+        codec
+            .size(StreamId(2), &Body::Request(create(&deep).into()))
+            .is_err()
+    );
     let http = Request {
         op: Some(Op::HttpRequest(HttpRequest::default())),
         ..Request::default()
     };
-    for body in [Body::Request(http), Body::Data(Data::default())] {
+    for body in [Body::Request(http.into()), Body::Data(Data::default())] {
         assert_eq!(
             codec.size(StreamId(2), &body).unwrap_err().kind(),
             Code::Unimplemented

@@ -28,30 +28,30 @@ proptest! {
         (request, response) in request().prop_flat_map(|request| (answer(&request), Just(request))).prop_map(|(r, q)| (q, r)),
     ) {
         let (mut caller, mut server) = (Json::default(), Json::default());
-        let text = write(&mut caller, stream, Body::Request(request.clone()));
+        let text = write(&mut caller, stream, Body::Request(request.clone().into()));
         let frame = read(&mut server, &text).unwrap();
-        prop_assert_eq!((frame.stream, frame.body), (stream, Some(Body::Request(request))), "{}", shown(&text));
-        let text = write(&mut server, stream, Body::Response(response.clone()));
+        prop_assert_eq!((frame.stream, frame.body), (stream, Some(Body::Request(request.into()))), "{}", shown(&text));
+        let text = write(&mut server, stream, Body::Response(response.clone().into()));
         let frame = read(&mut caller, &text).unwrap();
-        prop_assert_eq!((frame.stream, frame.body), (stream, Some(Body::Response(response))), "{}", shown(&text));
+        prop_assert_eq!((frame.stream, frame.body), (stream, Some(Body::Response(response.into()))), "{}", shown(&text));
     }
 
     #[test]
     fn a_log_and_its_end_come_through(stream in 1..u32::MAX, open in open(), chunk in chunk(), end in end()) {
         let (mut caller, mut server) = (Json::default(), Json::default());
-        let text = write(&mut caller, stream, Body::StreamLogs(open.clone()));
-        prop_assert_eq!(read(&mut server, &text).unwrap().body, Some(Body::StreamLogs(open)));
+        let text = write(&mut caller, stream, Body::StreamLogs(open.clone().into()));
+        prop_assert_eq!(read(&mut server, &text).unwrap().body, Some(Body::StreamLogs(open.into())));
         let text = write(&mut server, stream, Body::LogChunk(chunk.clone()));
         prop_assert_eq!(read(&mut caller, &text).unwrap().body, Some(Body::LogChunk(chunk)));
         let end = Response { status: None, result: Some(response::Result::LogsEnd(end)) };
-        let text = write(&mut server, stream, Body::Response(end.clone()));
-        prop_assert_eq!(read(&mut caller, &text).unwrap().body, Some(Body::Response(end)));
+        let text = write(&mut server, stream, Body::Response(end.clone().into()));
+        prop_assert_eq!(read(&mut caller, &text).unwrap().body, Some(Body::Response(end.into())));
     }
 
     #[test]
     fn a_size_is_never_below_what_is_written(stream in 1..u32::MAX, request in request()) {
         let mut codec = Json::default();
-        let body = Body::Request(request);
+        let body = Body::Request(request.into());
         let size = codec.size(StreamId(stream), &body).unwrap();
         prop_assert!(write(&mut codec, stream, body).len() <= size);
     }

@@ -1,6 +1,6 @@
 //! A codec in short words.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde_json::Value;
 use towline::{
     envelope::Json,
@@ -17,9 +17,9 @@ pub(crate) fn pod() -> PodRef {
 }
 
 pub(crate) fn write(codec: &mut Json, stream: u32, body: Body) -> Bytes {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     codec.encode(&mut out, StreamId(stream), body);
-    out.freeze()
+    Bytes::from(out)
 }
 
 pub(crate) fn read(codec: &mut Json, text: &[u8]) -> Result<Frame, CodecError> {
@@ -62,6 +62,6 @@ pub(crate) fn get_status(status: GetStatus) -> Request {
 /// A codec that has sent this request on stream 2 and waits for its response.
 pub(crate) fn waiting_for(request: Request) -> Json {
     let mut codec = Json::default();
-    let _sent = write(&mut codec, 2, Body::Request(request));
+    let _sent = write(&mut codec, 2, Body::Request(request.into()));
     codec
 }

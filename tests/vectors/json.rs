@@ -1,6 +1,6 @@
 //! `json/`: the golden packets in the form of `towline.v1.json`.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use towline::{
     envelope::Json,
     wire::{
@@ -14,15 +14,18 @@ use crate::{golden::Golden, messages::pod, packets::packets};
 /// The call that an answer belongs to: the answer alone does not say it.
 fn call_of(response: &Response) -> Body {
     let request = |op| {
-        Body::Request(Request {
-            op: Some(op),
-            ..Request::default()
-        })
+        Body::Request(
+            Request {
+                op: Some(op),
+                ..Request::default()
+            }
+            .into(),
+        )
     };
     match response.result {
         Some(response::Result::DeletePod(_)) => request(Op::DeletePod(DeletePod::default())),
         Some(response::Result::GetStatus(_)) => request(Op::GetStatus(GetStatus::default())),
-        Some(response::Result::LogsEnd(_)) => Body::StreamLogs(StreamLogs::default()),
+        Some(response::Result::LogsEnd(_)) => Body::StreamLogs(StreamLogs::default().into()),
         _ => request(Op::CreatePod(CreatePod {
             pod: pod(),
             payload: Bytes::from_static(b"{}"),
@@ -31,9 +34,9 @@ fn call_of(response: &Response) -> Body {
 }
 
 fn write(codec: &mut Json, stream: u32, body: Body) -> Bytes {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     codec.encode(&mut out, StreamId(stream), body);
-    out.freeze()
+    Bytes::from(out)
 }
 
 /// The text of a frame, and what is read from it; none when JSON cannot carry it.

@@ -1,6 +1,6 @@
 //! The messages that the vectors are made of.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use towline::{
     session::Config,
     wire::{
@@ -183,11 +183,11 @@ pub(crate) fn follow() -> StreamLogs {
 }
 
 pub(crate) fn packet(frames: impl IntoIterator<Item = (u32, Body)>) -> Bytes {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     for (stream, body) in frames {
         encode_frame(&mut out, StreamId(stream), body);
     }
-    out.freeze()
+    Bytes::from(out)
 }
 /// [`welcome`] as a session writes it: with the limits and timers of the hub.
 pub(crate) fn whole_welcome(features: &[&str]) -> Welcome {

@@ -29,17 +29,23 @@ use crate::{
 /// Every message of the contract, and the forms that readers get wrong.
 pub(crate) fn packets() -> BTreeMap<&'static str, Bytes> {
     let request = |op| {
-        Body::Request(Request {
-            op: Some(op),
-            timeout_ms: 30_000,
-            ..Request::default()
-        })
+        Body::Request(
+            Request {
+                op: Some(op),
+                timeout_ms: 30_000,
+                ..Request::default()
+            }
+            .into(),
+        )
     };
     let answer = |result| {
-        Body::Response(Response {
-            status: None,
-            result: Some(result),
-        })
+        Body::Response(
+            Response {
+                status: None,
+                result: Some(result),
+            }
+            .into(),
+        )
     };
     let refusal = Status {
         retry_after_ms: 500,
@@ -126,14 +132,17 @@ pub(crate) fn packets() -> BTreeMap<&'static str, Bytes> {
     };
     let large = packet([(
         2,
-        Body::Request(Request {
-            sensitive: false,
-            op: Some(Op::CreatePod(CreatePod {
-                pod: pod(),
-                payload: vec![b' '; 4_096].into(),
-            })),
-            ..Request::default()
-        }),
+        Body::Request(
+            Request {
+                sensitive: false,
+                op: Some(Op::CreatePod(CreatePod {
+                    pod: pod(),
+                    payload: vec![b' '; 4_096].into(),
+                })),
+                ..Request::default()
+            }
+            .into(),
+        ),
     )]);
     // Field 99 of Frame, and a Packet field 50: both must be skipped.
     let unknown_body = Bytes::from_static(b"\x0a\x06\x08\x02\x9a\x06\x01x");
@@ -142,26 +151,26 @@ pub(crate) fn packets() -> BTreeMap<&'static str, Bytes> {
     let mut joined = BytesMut::from(&packet([(0, Body::Ping(Ping { id: 1 }))])[..]);
     joined.extend_from_slice(&packet([(0, Body::Ping(Ping { id: 2 }))]));
     BTreeMap::from([
-        ("register", packet([(0, Body::Register(register()))])),
-        ("welcome", packet([(0, Body::Welcome(welcome()))])),
+        ("register", packet([(0, Body::Register(register().into()))])),
+        ("welcome", packet([(0, Body::Welcome(welcome().into()))])),
         ("ping", packet([(0, Body::Ping(Ping { id: 1 }))])),
         ("pong", packet([(0, Body::Pong(Pong { id: 1 }))])),
         (
             "pod_event",
-            packet([(0, Body::PodEvent(event(PodEventType::Started, running(1))))]),
+            packet([(0, Body::PodEvent(event(PodEventType::Started, running(1)).into()))]),
         ),
         (
             "event_ack",
             packet([(0, Body::EventAck(EventAck { epoch: 77, seq: 1 }))]),
         ),
-        ("node_status_lists", packet([(0, Body::NodeStatus(lists))])),
+        ("node_status_lists", packet([(0, Body::NodeStatus(lists.into()))])),
         (
             "node_status_empty_lists",
-            packet([(0, Body::NodeStatus(empty_lists))]),
+            packet([(0, Body::NodeStatus(empty_lists.into()))]),
         ),
         ("go_away", packet([(0, Body::GoAway(go_away))])),
-        ("create_request", packet([(2, Body::Request(create()))])),
-        ("create_response", packet([(2, Body::Response(created()))])),
+        ("create_request", packet([(2, Body::Request(create().into()))])),
+        ("create_response", packet([(2, Body::Response(created().into()))])),
         ("delete_request", packet([(4, request(Op::DeletePod(delete)))])),
         (
             "delete_response",
@@ -187,15 +196,27 @@ pub(crate) fn packets() -> BTreeMap<&'static str, Bytes> {
             "refusal",
             packet([(
                 8,
-                Body::Response(Response {
-                    status: Some(refusal.not_started()),
-                    result: None,
-                }),
+                Body::Response(
+                    Response {
+                        status: Some(refusal.not_started()),
+                        result: None,
+                    }
+                    .into(),
+                ),
             )]),
         ),
-        ("stream_logs_follow", packet([(10, Body::StreamLogs(follow()))])),
-        ("stream_logs_resume", packet([(10, Body::StreamLogs(resume))])),
-        ("stream_logs_options", packet([(10, Body::StreamLogs(timed))])),
+        (
+            "stream_logs_follow",
+            packet([(10, Body::StreamLogs(follow().into()))]),
+        ),
+        (
+            "stream_logs_resume",
+            packet([(10, Body::StreamLogs(resume.into()))]),
+        ),
+        (
+            "stream_logs_options",
+            packet([(10, Body::StreamLogs(timed.into()))]),
+        ),
         ("log_chunk_open", packet([(10, Body::LogChunk(chunk(0, b"")))])),
         ("log_chunk", packet([(10, Body::LogChunk(chunk(0, b"hello\n")))])),
         (
@@ -208,7 +229,7 @@ pub(crate) fn packets() -> BTreeMap<&'static str, Bytes> {
                 }),
             )]),
         ),
-        ("logs_end", packet([(10, Body::Response(logs_end()))])),
+        ("logs_end", packet([(10, Body::Response(logs_end().into()))])),
         ("credit", packet([(10, Body::Credit(Credit { bytes: 65_536 }))])),
         (
             "cancel_stream",

@@ -41,7 +41,7 @@ impl Player {
         }
         let session = match side {
             Side::Hub => Session::accept(config, now),
-            Side::Plugin => Session::dial(config, registers.expect("the plugin registers"), now),
+            Side::Plugin => Session::dial(config, *registers.expect("the plugin registers"), now),
         };
         Self {
             session,
@@ -90,16 +90,16 @@ impl Player {
         match body {
             // Queued since the session was made; answers to what was heard write themselves.
             Body::Register(_) | Body::Pong(_) | Body::Credit(_) => {}
-            Body::Welcome(welcome) => session.welcome(welcome, now),
-            Body::Request(request) => return session.open_call(request, now) == Ok(id),
-            Body::StreamLogs(open) => return session.open_logs(open, now) == Ok(id),
-            Body::Response(response) => session.respond(id, response),
+            Body::Welcome(welcome) => session.welcome(*welcome, now),
+            Body::Request(request) => return session.open_call(*request, now) == Ok(id),
+            Body::StreamLogs(open) => return session.open_logs(*open, now) == Ok(id),
+            Body::Response(response) => session.respond(id, *response),
             Body::CancelStream(_) => session.cancel(id, now),
             Body::LogChunk(chunk) => return session.send_chunk(id, chunk) == Offer::Taken,
             Body::Data(data) => return session.send_data(id, data) == Offer::Taken,
-            Body::PodEvent(event) => session.send_event(event),
+            Body::PodEvent(event) => session.send_event(*event),
             Body::EventAck(ack) => session.send_ack(ack),
-            Body::NodeStatus(status) => session.send_node_status(status),
+            Body::NodeStatus(status) => session.send_node_status(*status),
             Body::GoAway(go_away) => self.go_away(go_away),
             Body::Ping(_) => return self.wait_for_output(),
         }

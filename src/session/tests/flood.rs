@@ -3,7 +3,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::pair::{Pair, chunk, register, status_request};
@@ -28,7 +28,7 @@ fn guarded(per_second: u32, burst: u32) -> Config {
 fn hub(config: Config) -> (Session, Instant) {
     let now = Instant::now() + Duration::from_secs(3600);
     let mut hub = Session::accept(config, now);
-    let body = Some(Body::Register(register()));
+    let body = Some(Body::Register(register().into()));
     hub.handle_frame(Frame { stream: 0, body }, now);
     let features = vec![feature::EVENTS.to_owned()];
     hub.welcome(
@@ -43,18 +43,21 @@ fn hub(config: Config) -> (Session, Instant) {
 }
 
 fn event(seq: u64) -> Body {
-    Body::PodEvent(PodEvent {
-        seq,
-        ..PodEvent::default()
-    })
+    Body::PodEvent(
+        PodEvent {
+            seq,
+            ..PodEvent::default()
+        }
+        .into(),
+    )
 }
 
 fn packet(bodies: impl IntoIterator<Item = Body>) -> Bytes {
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     for body in bodies {
         encode_frame(&mut out, StreamId::LINK, body);
     }
-    out.freeze()
+    out.into()
 }
 
 fn closed(session: &mut Session) -> Option<(CloseCode, String)> {
@@ -153,7 +156,7 @@ fn what_the_peer_starts_and_what_fits_nowhere_takes_a_token() {
         (0, None),
         (1, Some(Body::CancelStream(CancelStream::default()))),
         (1, Some(Body::Data(Data::default()))),
-        (2, Some(Body::Response(Response::default()))),
+        (2, Some(Body::Response(Response::default().into()))),
     ];
     for (stream, body) in floods {
         let (mut hub, now) = hub(guarded(10, 20));
@@ -170,7 +173,7 @@ fn what_the_peer_starts_and_what_fits_nowhere_takes_a_token() {
         let body = if n % 2 == 0 {
             None
         } else {
-            Some(Body::Request(status_request()))
+            Some(Body::Request(status_request().into()))
         };
         hub.handle_frame(
             Frame {

@@ -133,7 +133,7 @@ impl Pair {
         let mut rest = Vec::new();
         for event in self.hub_events.drain(..) {
             match event {
-                Event::Response(id, response) => found.push((id, response)),
+                Event::Response(id, response) => found.push((id, *response)),
                 other => rest.push(other),
             }
         }

@@ -46,9 +46,9 @@ fn many(offset: u64, len: usize) -> LogChunk {
 
 pub(super) fn cases() -> Vec<Case> {
     const CHUNK: usize = 65_536;
-    let violation = || Body::Response(failed(Status::new(Code::Internal, reason::FLOW_VIOLATION, "")));
+    let violation = || Body::Response(failed(Status::new(Code::Internal, reason::FLOW_VIOLATION, "")).into());
     let cancel = || Body::CancelStream(CancelStream::default());
-    let call = |stream| packet([(stream, Body::Request(get_status()))]);
+    let call = |stream| packet([(stream, Body::Request(get_status().into()))]);
     let squeezed = |name, about, message: Bytes| Case {
         before: opened(&["flow_control", "events", "zstd"]),
         ..Case::at_hub(name, about, message)
@@ -64,16 +64,19 @@ pub(super) fn cases() -> Vec<Case> {
     let chunks = |count: usize| (0..count).map(|n| (Side::Plugin, long_chunk((n * CHUNK) as u64, CHUNK)));
     let upload = packet([(
         2,
-        Body::Request(Request {
-            timeout_ms: 30_000,
-            op: Some(Op::HttpRequest(HttpRequest {
-                method: "POST".into(),
-                path: "/".into(),
-                headers: Vec::new(),
-                has_body: true,
-            })),
-            ..Request::default()
-        }),
+        Body::Request(
+            Request {
+                timeout_ms: 30_000,
+                op: Some(Op::HttpRequest(HttpRequest {
+                    method: "POST".into(),
+                    path: "/".into(),
+                    headers: Vec::new(),
+                    has_body: true,
+                })),
+                ..Request::default()
+            }
+            .into(),
+        ),
     )]);
     let one_call = Register {
         limits: Some(Limits {
@@ -97,8 +100,8 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         Case {
             before: vec![
-                (Side::Plugin, packet([(0, Body::Register(one_call))])),
-                (Side::Hub, packet([(0, Body::Welcome(whole_welcome(&["flow_control", "events"])))])),
+                (Side::Plugin, packet([(0, Body::Register(one_call.into()))])),
+                (Side::Hub, packet([(0, Body::Welcome(whole_welcome(&["flow_control", "events"]).into()))])),
             ],
             ..Case::at_plugin("call_over_the_limit", "The plugin declared max_calls 1, and one call is open.", call(4))
         }
@@ -110,7 +113,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::at_plugin(
             "logs_with_too_little_credit",
             "The first grant must cover one largest chunk: 65,600.",
-            packet([(2, Body::StreamLogs(poor))]),
+            packet([(2, Body::StreamLogs(poor.into()))]),
         )
         .writes(2, refusal(Code::InvalidArgument, "")),
         squeezed(

@@ -8,7 +8,7 @@ use crate::messages::{packet, register, whole_welcome};
 
 pub(super) fn cases() -> Vec<Case> {
     let ping = || packet([(0, Body::Ping(Ping { id: 1 }))]);
-    let registered = || packet([(0, Body::Register(register()))]);
+    let registered = || packet([(0, Body::Register(register().into()))]);
     let before_register = |name, about, message: Bytes| Case {
         before: Vec::new(),
         ..Case::at_hub(name, about, message)
@@ -35,13 +35,13 @@ pub(super) fn cases() -> Vec<Case> {
         before_register(
             "register_on_a_stream",
             "Register is for stream 0.",
-            packet([(1, Body::Register(register()))]),
+            packet([(1, Body::Register(register().into()))]),
         )
         .closes(4504),
         before_register(
             "register_with_a_small_limit",
             "A peer must take messages of at least 131,072 bytes; refused by GoAway, then the close.",
-            packet([(0, Body::Register(small))]),
+            packet([(0, Body::Register(small.into()))]),
         )
         .writes(0, Body::GoAway(refused))
         .closes(4504),
@@ -58,7 +58,10 @@ pub(super) fn cases() -> Vec<Case> {
         Case::at_plugin(
             "welcome_twice",
             "The handshake is over.",
-            packet([(0, Body::Welcome(whole_welcome(&["flow_control", "events"])))]),
+            packet([(
+                0,
+                Body::Welcome(whole_welcome(&["flow_control", "events"]).into()),
+            )]),
         )
         .closes(4504),
     ]

@@ -141,22 +141,28 @@ fn word(side: Side) -> &'static str {
 /// Register and Welcome.
 fn opened(features: &[&str]) -> Vec<(Side, Bytes)> {
     vec![
-        (Side::Plugin, packet([(0, Body::Register(register()))])),
-        (Side::Hub, packet([(0, Body::Welcome(whole_welcome(features)))])),
+        (Side::Plugin, packet([(0, Body::Register(register().into()))])),
+        (
+            Side::Hub,
+            packet([(0, Body::Welcome(whole_welcome(features).into()))]),
+        ),
     ]
 }
 
 fn refusal(code: Code, reason: &str) -> Body {
-    Body::Response(failed(Status::new(code, reason, "").not_started()))
+    Body::Response(failed(Status::new(code, reason, "").not_started()).into())
 }
 
 /// A log stream as a hub's session opens it.
 fn logs() -> Body {
-    Body::StreamLogs(StreamLogs {
-        options: Some(LogOptions::default()),
-        credit: 262_144,
-        ..crate::messages::follow()
-    })
+    Body::StreamLogs(
+        StreamLogs {
+            options: Some(LogOptions::default()),
+            credit: 262_144,
+            ..crate::messages::follow()
+        }
+        .into(),
+    )
 }
 
 fn cases() -> Vec<Case> {

@@ -20,15 +20,15 @@ fn unknown(stream: u8) -> Bytes {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    let call = |stream| packet([(stream, Body::Request(get_status()))]);
-    let answer = |stream| packet([(stream, Body::Response(Response::default()))]);
+    let call = |stream| packet([(stream, Body::Request(get_status().into()))]);
+    let answer = |stream| packet([(stream, Body::Response(Response::default().into()))]);
     let asked = |stream| (Side::Hub, call(stream));
     let answered = |stream| (Side::Plugin, answer(stream));
     let read_whole = || {
         [
             (Side::Hub, packet([(2, logs())])),
             (Side::Plugin, packet([(2, Body::LogChunk(chunk(0, b"")))])),
-            (Side::Plugin, packet([(2, Body::Response(logs_end()))])),
+            (Side::Plugin, packet([(2, Body::Response(logs_end().into()))])),
         ]
     };
     let ignored = |name, about, stream, body| Case::at_plugin(name, about, packet([(stream, body)]));
@@ -95,7 +95,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::at_hub(
             "response_to_nothing",
             "No call was made on stream 2.",
-            packet([(2, Body::Response(created()))]),
+            packet([(2, Body::Response(created().into()))]),
         ),
     ];
     all.extend([
@@ -121,7 +121,7 @@ pub(super) fn cases() -> Vec<Case> {
             "event_at_the_plugin",
             "Events go to the hub.",
             0,
-            Body::PodEvent(event(PodEventType::Started, running(1))),
+            Body::PodEvent(event(PodEventType::Started, running(1)).into()),
         ),
         Case::at_hub(
             "ack_at_the_hub",
