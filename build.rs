@@ -83,6 +83,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         .compile_fds_with_config(files, config)?;
     #[cfg(not(feature = "grpc"))]
     config.compile_fds(files)?;
+    #[cfg(feature = "bench")]
+    peers()?;
+    Ok(())
+}
+
+/// The service of the benchmark's tonic peers. It carries the link's own messages.
+#[cfg(feature = "bench")]
+fn peers() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=src/bench/peers/peer.proto");
+    let mut files = protox::compile(["src/bench/peers/peer.proto"], ["src/bench/peers", "proto"])?;
+    files.file.retain(|file| file.name() == "peer.proto");
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .extern_path(".towline.v1", "crate::wire::v1")
+        .compile_fds(files)?;
     Ok(())
 }
 

@@ -62,6 +62,14 @@ impl<'a> Contender<'a> {
             run: Box::new(move |amount| Box::pin(run(amount))),
         }
     }
+
+    /// One turn, for whoever measures in another way.
+    ///
+    /// # Errors
+    /// The first wrong answer.
+    pub async fn turn(&mut self, amount: Amount) -> anyhow::Result<Turn> {
+        (self.run)(amount).await
+    }
 }
 
 impl std::fmt::Debug for Contender<'_> {

@@ -11,8 +11,12 @@
 mod contest;
 pub mod cost;
 mod latency;
+pub mod link;
 mod machine;
+pub mod peers;
 pub mod report;
+pub mod table;
+pub mod tables;
 
 pub use contest::{Amount, Contender, Contest, Plan, Round, Sample, Turn};
 pub use latency::{Latencies, Timed};

@@ -1,0 +1,76 @@
+//! The tables of rows: for the terminal and for docs/BENCHMARKS.md.
+
+use super::{
+    Row,
+    table::{Figures, rate, three_digits},
+};
+
+/// The rows as tables: those about bytes, which are given a byte, after those that are given a request.
+pub fn tables(rows: &[Row]) -> Vec<Figures> {
+    let (bytes, requests): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.cpu_ns_per_byte.is_some());
+    let mut tables = Vec::new();
+    if !requests.is_empty() {
+        let heads = [
+            "LOAD",
+            "PEER",
+            "CPU us/req",
+            "SPREAD",
+            "/S",
+            "P50 us",
+            "P99 us",
+            "P99.9 us",
+            "vs tonic",
+        ];
+        tables.push(table(&heads, &requests, |row| {
+            let us = |time: Option<f64>| time.map(three_digits).unwrap_or_default();
+            vec![us(row.p50_us), us(row.p99_us), us(row.p999_us)]
+        }));
+    }
+    if !bytes.is_empty() {
+        let heads = ["LOAD", "PEER", "CPU ns/B", "SPREAD", "/S", "MB/S", "vs tonic"];
+        tables.push(table(&heads, &bytes, |row| {
+            let chunk = row.cpu_us * 1e3 / row.cpu_ns_per_byte.unwrap_or(1.0);
+            vec![three_digits(row.wall_per_s * chunk / 1e6)]
+        }));
+    }
+    tables
+}
+
+fn table(heads: &[&str], rows: &[&Row], more: impl Fn(&Row) -> Vec<String>) -> Figures {
+    let mut table = Figures::new(2, heads);
+    let mut load = "";
+    for row in rows {
+        // The spread is known in microseconds a unit; a byte's is in proportion.
+        let figure = row.cpu_ns_per_byte.unwrap_or(row.cpu_us);
+        let scale = if row.cpu_us > 0.0 {
+            figure / row.cpu_us
+        } else {
+            1.0
+        };
+        let [low, high] = row.cpu_us_spread.map(|end| three_digits(end * scale));
+        let named = if load == row.load { "" } else { &row.load };
+        let mut cells = vec![
+            named.to_owned(),
+            row.peer.clone(),
+            three_digits(figure),
+            format!("{low}-{high}"),
+            rate(row.wall_per_s),
+        ];
+        cells.extend(more(row));
+        cells.push(
+            row.ratios
+                .get("ratio_to_tonic")
+                .map(|ratio| format!("{}x", three_digits(*ratio)))
+                .unwrap_or_default(),
+        );
+        load = &row.load;
+        table.rows.push(cells);
+    }
+    table
+}
+
+/// All of them for a terminal.
+pub fn text(rows: &[Row]) -> String {
+    let tables: Vec<String> = tables(rows).iter().map(Figures::text).collect();
+    tables.join("\n")
+}
