@@ -5,8 +5,10 @@
 //! axum and hyper; must not know how turns are measured. Learn [`Peer`] (how one is set up) and [`Caller`] (how calls
 //! are made over it).
 
+mod http;
 mod payload;
 mod proto;
+mod raw;
 mod tonic_bidi;
 mod tonic_plain;
 mod towline;
@@ -88,10 +90,22 @@ pub const PEERS: &[Peer] = &[
         logs: Some(|name, setup| Box::pin(tonic_plain::logs(name, setup, tonic_plain::LARGE))),
     },
     Peer {
+        name: "http json",
+        quick: false,
+        calls: Some(|name, setup| Box::pin(http::calls(name, setup))),
+        logs: Some(|name, setup| Box::pin(http::logs(name, setup))),
+    },
+    Peer {
         name: "json path",
         quick: true,
         calls: Some(|name, setup| Box::pin(towline::calls(name, setup, towline::JSON))),
         logs: Some(|name, setup| Box::pin(towline::logs(name, setup, towline::JSON))),
+    },
+    Peer {
+        name: "raw limit",
+        quick: false,
+        calls: Some(|name, setup| Box::pin(raw::calls(name, setup))),
+        logs: Some(|name, setup| Box::pin(raw::logs(name, setup))),
     },
 ];
 
