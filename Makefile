@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench schema-accept vectors sim sim-mutants slow-readers faults
+.PHONY: help run test lint bench bench-docs schema-accept vectors sim sim-mutants slow-readers faults
 
 CARGO ?= cargo
 BUF := target/tools/npm/node_modules/.bin/buf
@@ -20,6 +20,7 @@ test: ## All tests, the Python stub plugin included; prints the counts
 lint: $(BUF) ## Formatting, clippy, the pure core alone, docs, contract, layers
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --all-targets --features bench -- -D warnings
 	$(CARGO) clippy --no-default-features -- -D warnings
 	# A module's own words may point at its private parts: they are for who reads the source.
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --no-deps
@@ -29,8 +30,24 @@ lint: $(BUF) ## Formatting, clippy, the pure core alone, docs, contract, layers
 	tools/schema-image --check $(BUF)
 	$(CARGO) test --test layering
 
-bench: ## Benchmarks; results below target/criterion
-	$(CARGO) bench
+# What `towline bench` measures, with its arguments if it takes any.
+BENCHES ?= link
+TOWLINE_BENCH := $(CARGO) run --release --features bench --bin towline -- bench
+
+bench: ## Benchmarks beside their peers; results in target/bench (JSON) and target/criterion
+	mkdir -p target/bench
+	for bench in $(BENCHES); do
+	    $(TOWLINE_BENCH) $$bench -o json > target/bench/$$bench.json
+	done
+	$(CARGO) bench --features bench
+
+bench-docs: ## Measure anew for docs/BENCHMARKS.md: an idle machine, some ten minutes
+	mkdir -p docs/bench
+	for bench in $(BENCHES); do
+	    $(TOWLINE_BENCH) $$bench -o json > docs/bench/$$bench.json.new
+	    mv docs/bench/$$bench.json.new docs/bench/$$bench.json
+	done
+	$(TOWLINE_BENCH) report docs/bench/*.json
 
 schema-accept: $(BUF) ## Take the changed contract as the new one (needs a CHANGELOG line)
 	tools/schema-image --accept $(BUF)

@@ -206,3 +206,92 @@ pub async fn run(
     }
     Ok(report)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use super::*;
+
+    fn select(quick: bool, only: &[&str]) -> Result<(Vec<String>, Vec<&'static str>), NoSuchName> {
+        let only: Vec<String> = only.iter().map(|text| (*text).to_owned()).collect();
+        let chosen = Selection::new(quick, &only)?;
+        Ok((
+            chosen.loads.iter().map(Load::to_string).collect(),
+            chosen.peers.iter().map(|peer| peer.name).collect(),
+        ))
+    }
+
+    #[test]
+    fn a_quick_run_has_four_peers_and_three_loads() {
+        let (loads, peers) = select(true, &[]).unwrap();
+        assert_eq!(loads, ["unary c=1", "unary c=64", "logs 4 KiB"]);
+        for load in Load::QUICK {
+            assert_eq!(load.peers().filter(|peer| peers.contains(&peer.name)).count(), 4);
+        }
+        let (loads, peers) = select(false, &[]).unwrap();
+        assert_eq!((loads.len(), peers.len()), (Load::ALL.len(), PEERS.len()));
+        assert_eq!(loads[4..6], ["unary 16x4", "logs 256 B"]);
+    }
+
+    #[test]
+    fn only_chooses_loads_by_their_name_and_else_peers() {
+        let (loads, peers) = select(false, &["c=1", "raw"]).unwrap();
+        assert_eq!(loads, ["unary c=1", "unary c=16"]);
+        assert_eq!(peers, ["raw limit"]);
+        let (loads, peers) = select(true, &["logs", "towline", "tonic tuned"]).unwrap();
+        assert_eq!(loads, ["logs 4 KiB"]);
+        assert_eq!(peers, ["towline", "tonic tuned"]);
+        let error = select(true, &["http"]).unwrap_err().to_string();
+        assert!(
+            error.starts_with("\"http\" is in the name of no load (unary c=1, "),
+            "{error}"
+        );
+        assert!(
+            error.contains("json path") && !error.contains("raw limit"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_run_has_a_row_for_each_load_and_peer_with_the_fields_of_the_report() {
+        let only = ["c=1", "logs 4", "towline", "tonic"].map(str::to_owned);
+        let selection = Selection::new(true, &only).unwrap();
+        let plan = Plan {
+            rounds: 1,
+            turn: Duration::from_millis(1),
+        };
+        let report = run(&selection, plan, &|_| ()).await.unwrap();
+        let value = serde_json::to_value(&report).unwrap();
+        assert!(value["versions"]["tonic"].is_string() && value["machine"]["cores"].is_u64());
+        let rows = value["rows"].as_array().unwrap();
+        let named = |row: &serde_json::Value| (row["load"].clone(), row["peer"].clone());
+        let is = |load: &str, peer: &str| (load.into(), peer.into());
+        assert_eq!(
+            rows.iter().map(named).collect::<Vec<_>>(),
+            [
+                is("unary c=1", "towline"),
+                is("unary c=1", "tonic unary"),
+                is("unary c=1", "tonic bidi"),
+                is("logs 4 KiB", "towline"),
+                is("logs 4 KiB", "tonic"),
+                is("logs 4 KiB", "tonic tuned"),
+            ]
+        );
+        for key in [
+            "cpu_us",
+            "wall_per_s",
+            "p50_us",
+            "p99_us",
+            "p999_us",
+            "ratio_to_tonic",
+        ] {
+            assert!(rows[0][key].as_f64().is_some_and(|figure| figure > 0.0), "{key}");
+        }
+        assert_eq!(rows[1]["ratio_to_tonic"], 1.0);
+        assert!(rows[0]["ratio_to_tonic_bidi"].is_f64() && rows[0].get("ratio_to_json").is_none());
+        assert!(rows[3]["cpu_ns_per_byte"].is_f64() && rows[3]["ratio_to_tonic_tuned"].is_f64());
+        assert!(rows[3].get("p50_us").is_none());
+    }
+}

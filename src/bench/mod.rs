@@ -8,8 +8,11 @@
 //! contender of the same run: wall time on a shared machine says little. Contenders take turns (A B A B), so that what
 //! else the machine does falls on all of them, and each ratio is that of two turns side by side.
 
+pub mod chart;
 mod contest;
 pub mod cost;
+pub mod document;
+pub mod goals;
 mod latency;
 pub mod link;
 mod machine;

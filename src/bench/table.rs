@@ -21,7 +21,7 @@ impl Figures {
         }
     }
 
-    /// For a terminal: three spaces between columns.
+    /// For a terminal: two spaces between columns.
     pub fn text(&self) -> String {
         let mut widths: Vec<usize> = self.heads.iter().map(|head| width(head)).collect();
         for row in &self.rows {
@@ -33,7 +33,7 @@ impl Figures {
         for row in std::iter::once(&self.heads).chain(&self.rows) {
             let mut line = String::new();
             for (at, (cell, most)) in row.iter().zip(&widths).enumerate() {
-                let gap = if at == 0 { "" } else { "   " };
+                let gap = if at == 0 { "" } else { "  " };
                 let pad = " ".repeat(most - width(cell));
                 line += &if at < self.words {
                     format!("{gap}{cell}{pad}")
@@ -99,7 +99,7 @@ mod tests {
             .push(vec!["longer".into(), "12.5".into(), String::new()]);
         assert_eq!(
             table.text(),
-            "PEER      CPU      /S\na        1.25   10.0k\nlonger   12.5\n"
+            "PEER     CPU     /S\na       1.25  10.0k\nlonger  12.5\n"
         );
         assert_eq!(
             table.markdown(),

@@ -74,3 +74,45 @@ pub fn text(rows: &[Row]) -> String {
     let tables: Vec<String> = tables(rows).iter().map(Figures::text).collect();
     tables.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(load: &str, peer: &str, bytes: Option<f64>) -> Row {
+        Row {
+            load: load.to_owned(),
+            peer: peer.to_owned(),
+            cpu_us: 4.0,
+            cpu_us_spread: [3.0, 5.0],
+            cpu_ns_per_byte: bytes,
+            wall_per_s: 500_000.0,
+            p50_us: bytes.is_none().then_some(12.34),
+            p99_us: bytes.is_none().then_some(56.7),
+            p999_us: bytes.is_none().then_some(8_901.0),
+            ratios: [("ratio_to_tonic".to_owned(), 0.5)].into(),
+        }
+    }
+
+    #[test]
+    fn calls_and_bytes_have_tables_of_their_own_that_fit_into_100_columns() {
+        let rows = [
+            row("unary c=1", "towline", None),
+            row("unary c=1", "tonic unary", None),
+            row("logs 4 KiB", "towline", Some(1.0)),
+        ];
+        let text = text(&rows);
+        assert_eq!(
+            text,
+            "\
+LOAD       PEER         CPU us/req     SPREAD      /S  P50 us  P99 us  P99.9 us  vs tonic
+unary c=1  towline            4.00  3.00-5.00  500.0k    12.3    56.7      8901    0.500x
+           tonic unary        4.00  3.00-5.00  500.0k    12.3    56.7      8901    0.500x
+
+LOAD        PEER     CPU ns/B      SPREAD      /S  MB/S  vs tonic
+logs 4 KiB  towline      1.00  0.750-1.25  500.0k  2000    0.500x
+"
+        );
+        assert!(text.lines().all(|line| line.chars().count() <= 100));
+    }
+}

@@ -227,3 +227,6 @@ fn chunks(amount: Amount, size: usize) -> Turn {
         latencies: Latencies::default(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! What `towline bench` takes.
 
+use std::path::PathBuf;
+
 use clap::{Subcommand, ValueEnum};
 
 /// What is measured.
@@ -7,6 +9,22 @@ use clap::{Subcommand, ValueEnum};
 pub enum BenchCommand {
     /// Calls and log streams over one connection, beside tonic, HTTP, the JSON path and the machine's limit
     Link(BenchArgs),
+    /// Make the tables and charts of docs/BENCHMARKS.md from reports
+    Report(ReportArgs),
+}
+
+/// What `towline bench report` takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ReportArgs {
+    /// Reports: what a bench printed with -o json
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Folder of BENCHMARKS.md; charts go to bench/ in it
+    #[arg(long, value_name = "DIR", default_value = "docs")]
+    pub docs: PathBuf,
+    /// Write nothing; fail when the documents do not say what the reports do
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// What every bench takes.
@@ -21,7 +39,7 @@ pub struct BenchArgs {
     /// Turns of each peer that count [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub rounds: Option<u16>,
-    /// Only loads and peers whose name has this in it; may be given more than once
+    /// Only loads whose name has this in it, or else peers; may be given more than once
     #[arg(long, value_name = "TEXT")]
     pub only: Vec<String>,
 }
