@@ -235,7 +235,7 @@ mod tests {
         for part in [
             "](bench/link-bytes.svg)",
             "| unary c=1 | towline | 16.0 | 15.0-17.0 | 60.0k | 12.0 | 20.0 | 90.0 | 0.400x |",
-            "| logs 4 KiB | towline | 0.400 | 0.375-0.425 | 600.0k | 2400 | 0.450x |",
+            "| logs 4 KiB | towline | 0.400 | 0.375-0.425 | 600k | 2400 | 0.450x |",
             "| unary c=1 | tonic bidi | 0.850x | 0.900x | **no** |",
         ] {
             assert!(section.text.contains(part), "{part} in\n{}", section.text);
