@@ -117,6 +117,8 @@ pub struct Contest<'a> {
 const WARM: Duration = Duration::from_millis(100);
 /// The first try of a warm-up.
 const FIRST: Amount = 256;
+/// A turn that has not ended by then never will: an answer did not come.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// A turn is never shorter than this many units, however slow they are.
 const LEAST: Amount = 64;
 
@@ -181,7 +183,7 @@ async fn warm_up(contender: &mut Contender<'_>, turn: Duration) -> anyhow::Resul
     let mut amount = FIRST;
     loop {
         let began = Instant::now();
-        (contender.run)(amount).await?;
+        turn_of(contender, amount).await?;
         let took = began.elapsed();
         if took >= WARM.min(turn) {
             let fits = amount as f64 * turn.as_secs_f64() / took.as_secs_f64();
@@ -191,9 +193,15 @@ async fn warm_up(contender: &mut Contender<'_>, turn: Duration) -> anyhow::Resul
     }
 }
 
+async fn turn_of(contender: &mut Contender<'_>, amount: Amount) -> anyhow::Result<Turn> {
+    tokio::time::timeout(PATIENCE, (contender.run)(amount))
+        .await
+        .with_context(|| format!("{amount} were not done within {PATIENCE:?}"))?
+}
+
 async fn measure(contender: &mut Contender<'_>, amount: Amount) -> anyhow::Result<Sample> {
     let (began, before) = (Instant::now(), cost::cpu()?);
-    let turn = (contender.run)(amount).await?;
+    let turn = turn_of(contender, amount).await?;
     let (cpu, wall) = (cost::cpu()?.saturating_sub(before), began.elapsed());
     ensure!(
         turn.units >= amount,
@@ -238,6 +246,20 @@ mod tests {
         assert_eq!(
             rounds.iter().map(|round| round.samples.len()).collect::<Vec<_>>(),
             [3, 3]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_never_comes_ends_the_run() {
+        let waits = Contender::new("silent", |_| std::future::pending());
+        let error = Contest::new("load")
+            .with(waits)
+            .run(TINY, &|_| ())
+            .await
+            .unwrap_err();
+        assert!(
+            format!("{error:#}").starts_with("load: silent: 256 were not done within 60s"),
+            "{error:#}"
         );
     }
 

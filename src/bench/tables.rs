@@ -105,11 +105,11 @@ mod tests {
         assert_eq!(
             text,
             "\
-LOAD       PEER         CPU us/req     SPREAD      /S  P50 us  P99 us  P99.9 us  vs tonic
+LOAD       PEER         CPU us/req     SPREAD    /S  P50 us  P99 us  P99.9 us  vs tonic
 unary c=1  towline            4.00  3.00-5.00  500k    12.3    56.7      8901    0.500x
            tonic unary        4.00  3.00-5.00  500k    12.3    56.7      8901    0.500x
 
-LOAD        PEER     CPU ns/B      SPREAD      /S  MB/S  vs tonic
+LOAD        PEER     CPU ns/B      SPREAD    /S  MB/S  vs tonic
 logs 4 KiB  towline      1.00  0.750-1.25  500k  2000    0.500x
 "
         );

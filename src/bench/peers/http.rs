@@ -189,12 +189,17 @@ async fn create(State(setup): State<Setup>, Json(create): Json<Create>) -> Json<
 
 async fn take_log(body: Body) -> Result<Json<Uploaded>, (StatusCode, String)> {
     let mut checked = payload::Checked::default();
+    let mut wrong = None;
     let mut parts = body.into_data_stream();
     while let Some(part) = parts.next().await {
-        let taken = part
-            .map_err(anyhow::Error::from)
-            .and_then(|part| checked.take(&part));
-        taken.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+        let part = part.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+        // What follows is read all the same: an answer amid an upload would be lost with the connection.
+        if wrong.is_none() {
+            wrong = checked.take(&part).err();
+        }
+    }
+    if let Some(error) = wrong {
+        return Err((StatusCode::BAD_REQUEST, error.to_string()));
     }
     Ok(Json(Uploaded { bytes: checked.bytes }))
 }

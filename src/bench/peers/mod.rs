@@ -87,7 +87,13 @@ pub const PEERS: &[Peer] = &[
         name: "tonic tuned",
         quick: true,
         calls: None,
-        logs: Some(|name, setup| Box::pin(tonic_plain::logs(name, setup, tonic_plain::LARGE))),
+        logs: Some(|name, setup| Box::pin(tonic_plain::logs(name, setup, tonic_plain::WINDOWS))),
+    },
+    Peer {
+        name: "tonic frames",
+        quick: false,
+        calls: None,
+        logs: Some(|name, setup| Box::pin(tonic_plain::logs(name, setup, tonic_plain::FRAMES))),
     },
     Peer {
         name: "http json",

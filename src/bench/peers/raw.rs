@@ -1,5 +1,6 @@
 //! The limit of the machine: protobuf with a length before each message, pipelined over one socket. No queue, no task
-//! a call, no flow control but TCP's, no deadline, nothing that could fail alone: what is left is the kernel and prost.
+//! a call, no deadline, nothing that could fail alone: what is left is the kernel and prost. A log's chunks have their
+//! length before them and nothing else, in buffers that are used again; TCP alone holds the writer up.
 
 use std::{
     collections::VecDeque,
@@ -8,8 +9,9 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{Buf, BufMut as _, BytesMut};
 use prost::Message;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -19,8 +21,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Answers, Setup, chunks, payload, shares, sockets};
 use crate::{
-    bench::{Amount, Contender, Latencies, Turn},
-    wire::{LogChunk, Request, Response, StreamLogs},
+    bench::{Contender, Latencies, Turn},
+    wire::{Request, Response},
 };
 
 /// What is read at once at most, and written at once about.
@@ -149,74 +151,82 @@ async fn answer(mut messages: Messages, answers: Answers) -> anyhow::Result<()> 
     Ok(())
 }
 
-pub(super) async fn logs(name: &'static str, setup: Setup) -> anyhow::Result<Contender<'static>> {
+/// Both ends of a socket whose buffers hold as much as stays in the caches.
+async fn log_sockets() -> anyhow::Result<(TcpStream, TcpStream)> {
     let (hub, plugin) = sockets().await?;
-    let serving = AbortOnDropHandle::new(tokio::spawn(write(Messages::new(plugin), setup)));
-    let hub = Arc::new(tokio::sync::Mutex::new(Messages::new(hub)));
+    for end in [&hub, &plugin] {
+        let end = SockRef::from(end);
+        end.set_recv_buffer_size(8 * BLOCK)?;
+        end.set_send_buffer_size(8 * BLOCK)?;
+    }
+    Ok((hub, plugin))
+}
+
+pub(super) async fn logs(name: &'static str, setup: Setup) -> anyhow::Result<Contender<'static>> {
+    let (hub, plugin) = log_sockets().await?;
+    let serving = AbortOnDropHandle::new(tokio::spawn(write(plugin, setup)));
+    let hub = Arc::new(tokio::sync::Mutex::new((
+        hub,
+        vec![0; BLOCK + setup.chunk + HEAD],
+    )));
     Ok(Contender::new(name, move |amount| {
         let _ = &serving;
         let hub = hub.clone();
         async move {
-            tokio::spawn(async move { read(&mut *hub.lock().await, setup, amount).await }).await??;
+            let reading = async move {
+                let (socket, buffer) = &mut *hub.lock().await;
+                read(socket, buffer, amount * setup.chunk as u64).await
+            };
+            tokio::spawn(reading).await??;
             Ok(chunks(amount, setup.chunk))
         }
     }))
 }
 
-async fn read(hub: &mut Messages, setup: Setup, amount: Amount) -> anyhow::Result<()> {
-    let total = amount * setup.chunk as u64;
-    payload::open(total).encode_length_delimited(&mut hub.written)?;
-    hub.flush().await?;
+/// Bytes of the length before a chunk.
+const HEAD: usize = 4;
+
+/// Asks for so many bytes and checks them where they were read to.
+async fn read(hub: &mut TcpStream, buffer: &mut [u8], total: u64) -> anyhow::Result<()> {
+    hub.write_u64_le(total).await?;
     let mut checked = payload::Checked::default();
+    let mut held = 0;
     while checked.bytes < total {
-        ensure!(hub.more().await?, "the connection has ended");
-        while let Some(chunk) = hub.next::<LogChunk>()? {
-            checked.take(&chunk.data)?;
+        let more = hub.read(&mut buffer[held..]).await?;
+        ensure!(more > 0, "the connection has ended");
+        held += more;
+        let mut at = 0;
+        while let Some((head, rest)) = buffer[at..held].split_first_chunk::<HEAD>() {
+            let len = u32::from_le_bytes(*head) as usize;
+            let Some(chunk) = rest.get(..len) else { break };
+            checked.take(chunk)?;
+            at += HEAD + len;
         }
+        buffer.copy_within(at..held, 0);
+        held -= at;
     }
     checked.end(total)
 }
 
-async fn write(mut plugin: Messages, setup: Setup) -> anyhow::Result<()> {
-    while plugin.more().await? {
-        while let Some(open) = plugin.next::<StreamLogs>()? {
-            for offset in (0..payload::asked(&open)).step_by(setup.chunk) {
-                plugin.put(setup.answers.chunk(offset, setup.chunk)).await?;
+async fn write(mut plugin: TcpStream, setup: Setup) -> anyhow::Result<()> {
+    let mut out = BytesMut::with_capacity(BLOCK + setup.chunk + HEAD);
+    loop {
+        let total = plugin.read_u64_le().await?;
+        for offset in (0..total).step_by(setup.chunk) {
+            let chunk = (setup.answers.text)(offset, setup.chunk);
+            out.put_u32_le(u32::try_from(chunk.len())?);
+            if chunk.len() >= LARGE {
+                plugin.write_all_buf(&mut Buf::chain(&out[..], chunk)).await?;
+                out.clear();
+            } else {
+                out.put(chunk);
             }
-            plugin.flush().await?;
-        }
-    }
-    Ok(())
-}
-
-impl Messages {
-    /// Queues a chunk; writes when a block is full.
-    async fn put(&mut self, mut chunk: LogChunk) -> anyhow::Result<()> {
-        if chunk.data.len() < LARGE {
-            chunk.encode_length_delimited(&mut self.written)?;
-            if self.written.len() >= BLOCK {
-                self.flush().await?;
+            if out.len() >= BLOCK {
+                plugin.write_all(&out).await?;
+                out.clear();
             }
-            return Ok(());
         }
-        // The data stands last, where protobuf lets fields stand in any order.
-        let data = std::mem::take(&mut chunk.data);
-        let head = data_head(&data);
-        let len = chunk.encoded_len() + head.len() + data.len();
-        prost::encode_length_delimiter(len, &mut self.written)?;
-        chunk.encode(&mut self.written)?;
-        self.written.put(head);
-        let mut both = bytes::Buf::chain(&self.written[..], data);
-        self.socket.write_all_buf(&mut both).await?;
-        self.written.clear();
-        Ok(())
+        plugin.write_all(&out).await?;
+        out.clear();
     }
-}
-
-/// Tag and length of `LogChunk.data`: field 3, length-delimited.
-fn data_head(data: &Bytes) -> Bytes {
-    let mut head = BytesMut::with_capacity(8);
-    head.put_u8(0x1a);
-    prost::encoding::encode_varint(data.len() as u64, &mut head);
-    head.freeze()
 }
