@@ -19,8 +19,8 @@ test: ## All tests, the Python stub plugin included; prints the counts
 
 lint: $(BUF) ## Formatting, clippy, the pure core alone, docs, contract, layers
 	$(CARGO) fmt --all -- --check
-	$(CARGO) clippy --all-targets -- -D warnings
 	$(CARGO) clippy --all-targets --features bench -- -D warnings
+	$(CARGO) clippy -- -D warnings
 	$(CARGO) clippy --no-default-features -- -D warnings
 	# A module's own words may point at its private parts: they are for who reads the source.
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --no-deps

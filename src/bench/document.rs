@@ -80,11 +80,16 @@ pub fn section(json: &str) -> Result<Section, DocumentError> {
     let known: Result<Vec<Row>, _> = (report.rows.iter())
         .map(|row| serde_json::from_str(row.get()))
         .collect();
-    let place = place(&report);
-    let (mut text, mut charts) = (format!("{place}\n"), Vec::new());
+    let note = format!(
+        "{}, {} cores; {}",
+        report.machine.cpu,
+        report.machine.cores,
+        versions(&report, &["towline", "tonic"])
+    );
+    let (mut text, mut charts) = (format!("{}\n", place(&report)), Vec::new());
     match known {
         Ok(rows) if !rows.is_empty() => {
-            for (file, chart, bars) in drawn(&name, &place, &rows) {
+            for (file, chart, bars) in drawn(&name, &note, &rows) {
                 text += &format!("\n![{}](bench/{file})\n", chart.title);
                 charts.push((file, chart::svg(chart, &bars)));
             }
@@ -108,11 +113,7 @@ pub fn section(json: &str) -> Result<Section, DocumentError> {
 /// Where and with what it was measured, in a line.
 fn place<R>(report: &Report<R>) -> String {
     let machine = &report.machine;
-    let version = |name: &str| {
-        let version = report.versions.get(name).map_or("?", String::as_str);
-        format!("{name} {version}")
-    };
-    let versions = ["towline", "tonic", "hyper", "tokio"].map(version).join(", ");
+    let versions = versions(report, &["towline", "tonic", "hyper", "tokio"]);
     let unoptimised = if machine.optimised {
         ""
     } else {
@@ -124,7 +125,15 @@ fn place<R>(report: &Report<R>) -> String {
     )
 }
 
-fn drawn<'a>(name: &str, place: &'a str, rows: &[Row]) -> Vec<(String, Chart<'a>, Vec<chart::Bar>)> {
+fn versions<R>(report: &Report<R>, names: &[&str]) -> String {
+    let version = |name: &&str| {
+        let version = report.versions.get(*name).map_or("?", String::as_str);
+        format!("{name} {version}")
+    };
+    names.iter().map(version).collect::<Vec<_>>().join(", ")
+}
+
+fn drawn<'a>(name: &str, note: &'a str, rows: &[Row]) -> Vec<(String, Chart<'a>, Vec<chart::Bar>)> {
     let mut drawn = Vec::new();
     for (bytes, kind, title, axis) in [
         (
@@ -142,11 +151,7 @@ fn drawn<'a>(name: &str, place: &'a str, rows: &[Row]) -> Vec<(String, Chart<'a>
     ] {
         let bars = chart::bars(rows, bytes);
         if !bars.is_empty() {
-            let chart = Chart {
-                title,
-                axis,
-                note: place,
-            };
+            let chart = Chart { title, axis, note };
             drawn.push((format!("{name}-{kind}.svg"), chart, bars));
         }
     }

@@ -38,16 +38,18 @@ fn figures_go_to_stdout_as_one_object_and_progress_goes_to_stderr() {
         progress.contains("unary c=64: round 1 of 1, towline"),
         "{progress}"
     );
-    // The fields stand in the order of the issue, for people who read it.
-    let places = [
-        "\"machine\"",
-        "\"versions\"",
-        "\"rows\"",
-        "\"load\"",
-        "\"peer\"",
-        "\"cpu_us\"",
-    ]
-    .map(|key| text(&out.stdout).find(key).unwrap());
+    // The fields stand in their order, for people who read it.
+    let out = text(&out.stdout);
+    let keys = [
+        "machine",
+        "versions",
+        "bench",
+        "rows",
+        "peer",
+        "cpu_us",
+        "ratio_to_tonic",
+    ];
+    let places = keys.map(|key| out.find(&format!("\"{key}\":")).unwrap());
     assert!(places.is_sorted(), "{places:?}");
 }
 

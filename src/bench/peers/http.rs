@@ -3,9 +3,9 @@
 //! HTTP/1.1 has one request at a time on a connection, so each caller has its own. A log goes as a chunked upload from
 //! the plugin to the hub.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Mutex};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use axum::{Json, Router, body::Body, extract::State, http::StatusCode, routing::post};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
@@ -20,7 +20,10 @@ use hyper::{
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Mutex,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Caller, Setup, calling, chunks, payload};
@@ -63,22 +66,14 @@ pub(super) async fn calls(name: &'static str, setup: Setup) -> anyhow::Result<Co
 
 pub(super) async fn logs(name: &'static str, setup: Setup) -> anyhow::Result<Contender<'static>> {
     let (at, serving) = serve(setup).await?;
-    let client = std::sync::Arc::new(Mutex::new(Some(Client::connect(at).await?)));
+    let client = Arc::new(Mutex::new(Client::connect(at).await?));
     Ok(Contender::new(name, move |amount| {
         let _ = &serving;
         let client = client.clone();
         async move {
-            let free = client.lock().ok().and_then(|mut client| client.take());
-            let mut uploading = free.context("the connection is in use")?;
             let total = amount * setup.chunk as u64;
-            let uploading = tokio::spawn(async move {
-                uploading.upload(setup, total).await?;
-                anyhow::Ok(uploading)
-            })
-            .await??;
-            if let Ok(mut client) = client.lock() {
-                *client = Some(uploading);
-            }
+            let uploading = async move { client.lock().await.upload(setup, total).await };
+            tokio::spawn(uploading).await??;
             Ok(chunks(amount, setup.chunk))
         }
     }))

@@ -16,7 +16,7 @@ mod towline;
 use std::{
     mem,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -150,7 +150,7 @@ async fn spread<C: Caller>(callers: Vec<C>, amount: Amount) -> anyhow::Result<(V
         tasks.spawn(async move {
             for number in share.clone() {
                 caller.call(number).await?;
-                laps.lap(1);
+                laps.lap();
             }
             Ok::<_, anyhow::Error>((caller, share.end - share.start))
         });
@@ -174,7 +174,7 @@ fn shares(amount: Amount, callers: usize) -> impl Iterator<Item = std::ops::Rang
 /// Laps of one caller, given to the histogram of the turn in steps: a histogram for each caller would fill the caches.
 struct Laps {
     last: Instant,
-    taken: Vec<std::time::Duration>,
+    taken: Vec<Duration>,
     all: Arc<Mutex<Latencies>>,
 }
 
@@ -189,16 +189,14 @@ impl Laps {
         }
     }
 
-    /// So many calls have ended that all began when the last ones ended.
-    fn lap(&mut self, calls: usize) {
+    /// A call has ended; the next one begins now.
+    fn lap(&mut self) {
         let now = Instant::now();
-        for _ in 0..calls {
-            self.taken.push(now - self.last);
-            if self.taken.len() >= STEP {
-                self.give();
-            }
-        }
+        self.taken.push(now - self.last);
         self.last = now;
+        if self.taken.len() >= STEP {
+            self.give();
+        }
     }
 
     fn give(&mut self) {
