@@ -84,10 +84,10 @@ pub fn svg(chart: Chart<'_>, bars: &[Bar]) -> String {
         let x = axis.at(tick);
         let label = if tick == 0.0 { "0".to_owned() } else { short(tick) };
         // Writing to a String does not fail.
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<line class=\"l\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{HEAD}\" y2=\"{low}\"/>\
-             <text class=\"m c\" x=\"{x:.1}\" y=\"{}\">{label}</text>\n",
+             <text class=\"m c\" x=\"{x:.1}\" y=\"{}\">{label}</text>",
             low + 16.0
         );
     }
@@ -126,11 +126,11 @@ fn draw(out: &mut String, bar: &Bar, axis: &Axis, y: f64) {
     let [low, high] = bar.spread.map(|end| axis.at(end));
     let end = axis.at(bar.figure);
     let middle = y + 7.0;
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<text class=\"e\" x=\"{}\" y=\"{}\">{}</text><rect class=\"{class}\" x=\"{LEFT}\" y=\"{y}\" width=\"{:.1}\" \
          height=\"14\" rx=\"2\"/><line class=\"w\" x1=\"{low:.1}\" x2=\"{high:.1}\" y1=\"{middle}\" y2=\"{middle}\"/>\
-         <text x=\"{:.1}\" y=\"{}\">{}</text>\n",
+         <text x=\"{:.1}\" y=\"{}\">{}</text>",
         LEFT - 8.0,
         y + 11.0,
         escaped(&bar.name),

@@ -178,7 +178,7 @@ impl Checked {
 /// Asks for this many bytes of log.
 pub(super) fn open(total: u64) -> StreamLogs {
     StreamLogs {
-        pod: Some(PodRef::new(&uid_text(0), NAMESPACE, NAME)),
+        pod: Some(PodRef::new(uid_text(0), NAMESPACE, NAME)),
         options: Some(LogOptions {
             limit_bytes: Some(total),
             ..LogOptions::default()

@@ -52,7 +52,7 @@ pub(super) async fn calls(name: &'static str, setup: Setup) -> anyhow::Result<Co
 #[derive(Default)]
 struct Waiting {
     last: u32,
-    by_stream: HashMap<u32, oneshot::Sender<Response>>,
+    by_stream: HashMap<u32, oneshot::Sender<Box<Response>>>,
 }
 
 /// The client: one queue out, one task that reads.
@@ -101,7 +101,7 @@ impl Caller for Correlated {
             waiting.by_stream.insert(stream, answer);
             stream
         };
-        let body = Body::Request(payload::request(number));
+        let body = Body::Request(payload::request(number).into());
         let sent = self.out.send(packet(stream, body)).await;
         sent.ok().context("the stream has ended")?;
         let response = answered.await.context("the stream has ended")?;
@@ -141,7 +141,7 @@ impl LinkService for Answering {
             let mut packet = packet?;
             for frame in &mut packet.frames {
                 if let Some(Body::Request(request)) = &frame.body {
-                    frame.body = Some(Body::Response(answers.response(request)));
+                    frame.body = Some(Body::Response(answers.response(request).into()));
                 }
             }
             Ok(packet)
