@@ -42,12 +42,14 @@ pub struct Turn {
     pub latencies: Latencies,
 }
 
+type Prepare<'a> = Box<dyn FnMut(Amount) -> BoxFuture<'a, anyhow::Result<()>> + Send + 'a>;
 type Run<'a> = Box<dyn FnMut(Amount) -> BoxFuture<'a, anyhow::Result<Turn>> + Send + 'a>;
 
 /// One way to carry the load: a client and a server that are up, and how to make `Amount` requests over them.
 pub struct Contender<'a> {
     /// Its name in tables.
     pub name: &'static str,
+    prepare: Option<Prepare<'a>>,
     run: Run<'a>,
 }
 
@@ -59,7 +61,25 @@ impl<'a> Contender<'a> {
     {
         Self {
             name,
+            prepare: None,
             run: Box::new(move |amount| Box::pin(run(amount))),
+        }
+    }
+
+    /// Does this before each turn, unmeasured.
+    #[must_use]
+    pub fn preparing<F>(mut self, mut prepare: impl FnMut(Amount) -> F + Send + 'a) -> Self
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'a,
+    {
+        self.prepare = Some(Box::new(move |amount| Box::pin(prepare(amount))));
+        self
+    }
+
+    async fn prepare(&mut self, amount: Amount) -> anyhow::Result<()> {
+        match &mut self.prepare {
+            Some(prepare) => within(amount, prepare(amount)).await,
+            None => Ok(()),
         }
     }
 
@@ -182,8 +202,9 @@ fn wrong(load: &str, name: &str) -> String {
 async fn warm_up(contender: &mut Contender<'_>, turn: Duration) -> anyhow::Result<Amount> {
     let mut amount = FIRST;
     loop {
+        contender.prepare(amount).await?;
         let began = Instant::now();
-        turn_of(contender, amount).await?;
+        within(amount, contender.turn(amount)).await?;
         let took = began.elapsed();
         if took >= WARM.min(turn) {
             let fits = amount as f64 * turn.as_secs_f64() / took.as_secs_f64();
@@ -193,15 +214,16 @@ async fn warm_up(contender: &mut Contender<'_>, turn: Duration) -> anyhow::Resul
     }
 }
 
-async fn turn_of(contender: &mut Contender<'_>, amount: Amount) -> anyhow::Result<Turn> {
-    tokio::time::timeout(PATIENCE, (contender.run)(amount))
+async fn within<T>(amount: Amount, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::time::timeout(PATIENCE, work)
         .await
         .with_context(|| format!("{amount} were not done within {PATIENCE:?}"))?
 }
 
 async fn measure(contender: &mut Contender<'_>, amount: Amount) -> anyhow::Result<Sample> {
+    contender.prepare(amount).await?;
     let (began, before) = (Instant::now(), cost::cpu()?);
-    let turn = turn_of(contender, amount).await?;
+    let turn = within(amount, contender.turn(amount)).await?;
     let (cpu, wall) = (cost::cpu()?.saturating_sub(before), began.elapsed());
     ensure!(
         turn.units >= amount,

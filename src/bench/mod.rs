@@ -13,6 +13,7 @@ mod contest;
 pub mod cost;
 pub mod document;
 pub mod goals;
+pub mod hub;
 mod latency;
 pub mod link;
 mod machine;

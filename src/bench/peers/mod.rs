@@ -116,13 +116,13 @@ pub const PEERS: &[Peer] = &[
 ];
 
 /// Makes calls one after the other.
-trait Caller: Send + 'static {
+pub(super) trait Caller: Send + 'static {
     /// Makes this call and checks the answer.
     fn call(&mut self, number: u64) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
 /// A contender whose turn is calls, spread over these callers; `serving` is kept as long as they are.
-fn calling<C: Caller>(
+pub(super) fn calling<C: Caller>(
     name: &'static str,
     callers: Vec<C>,
     serving: impl Send + 'static,
@@ -142,7 +142,7 @@ fn calling<C: Caller>(
 }
 
 /// Each caller makes its share in a task of its own.
-async fn spread<C: Caller>(callers: Vec<C>, amount: Amount) -> anyhow::Result<(Vec<C>, Turn)> {
+pub(super) async fn spread<C: Caller>(callers: Vec<C>, amount: Amount) -> anyhow::Result<(Vec<C>, Turn)> {
     let latencies = Arc::new(Mutex::new(Latencies::default()));
     let mut tasks = JoinSet::new();
     for (share, mut caller) in shares(amount, callers.len()).zip(callers) {

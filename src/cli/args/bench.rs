@@ -9,6 +9,8 @@ use clap::{Subcommand, ValueEnum};
 pub enum BenchCommand {
     /// Calls and log streams over one connection, beside tonic, HTTP, the JSON path and the machine's limit
     Link(BenchArgs),
+    /// The whole path from REST over hub and link to a plugin and back, beside a handler that answers directly
+    Hub(BenchArgs),
     /// Make the tables and charts of docs/BENCHMARKS.md from reports
     Report(ReportArgs),
 }

@@ -1,5 +1,6 @@
 //! `towline bench`: one file a bench. Figures go to stdout, progress to stderr.
 
+mod hub;
 mod link;
 mod report;
 
@@ -24,6 +25,7 @@ pub(super) async fn run(command: BenchCommand) -> anyhow::Result<Exit> {
     }
     match command {
         BenchCommand::Link(args) => link::run(args).await,
+        BenchCommand::Hub(args) => hub::run(args).await,
         BenchCommand::Report(args) => report::run(&args),
     }
 }
