@@ -16,8 +16,11 @@ pub const MAX_LOG_CHUNK: usize = 64 << 10;
 pub const CHUNK_OVERHEAD: u64 = 64;
 /// Initial log credit of a stream, in bytes.
 pub const LOG_CREDIT: u64 = 256 << 10;
-/// Log credit of a stream that flows, in bytes.
+/// Log credit of a stream that flows, in bytes, unless its peer is [`NEAR`].
 pub const LOG_CREDIT_FLOWING: u64 = 1 << 20;
+/// A peer that opens a log within this time is near: the first grant covers many round trips, and a larger one only
+/// drives what is on its way out of the caches (twice the CPU time a byte over loopback, docs/BENCHMARKS.md).
+pub const NEAR: Duration = Duration::from_millis(5);
 /// Bytes of one read of a plugin without flow control. The plugin pays: it answers the next read too.
 pub const LOG_PULL: u64 = LOG_CREDIT;
 /// Chunks of one such read at most: a plugin that sends line by line gets through, endless empty chunks do not. The

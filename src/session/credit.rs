@@ -70,6 +70,11 @@ impl RecvWindow {
         Self::new(limits::BODY_CREDIT, limits::BODY_CREDIT_FLOWING)
     }
 
+    /// The peer is near: the first grant is enough.
+    pub(crate) fn keep(&mut self) {
+        self.flowing = self.window;
+    }
+
     fn new(window: u64, flowing: u64) -> Self {
         Self {
             outstanding: window,
@@ -170,6 +175,22 @@ mod tests {
             assert_eq!(recv.consume(cost), None);
         }
         assert!(!recv.receive(cost(0)));
+    }
+
+    #[test]
+    fn the_window_grows_as_the_stream_flows_unless_the_peer_is_near() {
+        let window = |mut recv: RecvWindow| {
+            let piece = limits::LOG_CREDIT / 16;
+            for _ in 0..64 {
+                assert!(recv.receive(piece));
+                let _ = recv.consume(piece);
+            }
+            recv.outstanding + recv.consumed
+        };
+        assert_eq!(window(RecvWindow::logs()), limits::LOG_CREDIT_FLOWING);
+        let mut near = RecvWindow::logs();
+        near.keep();
+        assert_eq!(window(near), limits::LOG_CREDIT);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     Event, Session,
-    credit::cost,
+    credit::{RecvWindow, cost},
     streams::{IncomingState, Kind, OutgoingState, Queued},
 };
 use crate::{
@@ -35,9 +35,15 @@ impl Session {
         {
             return Offer::Gone;
         }
+        match stream.send.join(&chunk) {
+            Some(true) => return Offer::Taken,
+            Some(false) => {}
+            None => return Offer::Full(chunk),
+        }
         if !stream.send.claim(len) {
             return Offer::Full(chunk);
         }
+        stream.send.settle(&*self.codec, id);
         stream.deadline = None;
         let chunk = Queued::of(&*self.codec, id, Body::LogChunk(chunk));
         stream.send.push(chunk);
@@ -119,7 +125,10 @@ impl Session {
             }
             // The answer has begun. Data on any other call is no answer: that one keeps its deadline.
             if stream.kind == Kind::Logs || stream.body {
-                stream.deadline = None;
+                let first = stream.deadline.take().is_some();
+                if first && kind == Kind::Logs && now < stream.since + limits::NEAR {
+                    stream.recv.iter_mut().for_each(RecvWindow::keep);
+                }
             }
             if fits(stream.kind) && stream.recv.as_mut().is_none_or(|window| window.receive(cost)) {
                 return self.events.push_back(event(id));

@@ -143,6 +143,9 @@ impl Session {
         let Some((send, sensitive)) = stream else {
             return Ok(None);
         };
+        if send.chunks_left() == 1 {
+            send.settle(&*self.codec, id);
+        }
         if send.next_size().is_some_and(|size| size > room) {
             return Err(TooBig);
         }

@@ -6,7 +6,7 @@ use super::credit::{RecvWindow, SendCredit, cost};
 use crate::{
     limits,
     planted::{self, Bug},
-    wire::{Codec, Side, StreamId, StreamMap, frame::Body},
+    wire::{Codec, LogChunk, Side, StreamId, StreamMap, frame::Body},
 };
 
 /// How many bytes one stream may have queued for writing, whatever its credit: keeps memory flat.
@@ -65,6 +65,8 @@ pub(crate) struct Incoming {
 pub(crate) struct Sending {
     credit: SendCredit,
     chunks: VecDeque<Queued>,
+    /// The data of the last of them, while more joins it; empty otherwise.
+    joined: Vec<u8>,
     /// Leaves when no chunk is left. Of its own, so that a call without chunks needs no queue.
     answer: Option<Queued>,
     /// Whether the schedule knows that something is in the queue.
@@ -111,7 +113,65 @@ impl Sending {
 
     /// A chunk for which there was room.
     pub(crate) fn push(&mut self, chunk: Queued) {
+        debug_assert!(
+            self.joined.is_empty(),
+            "what was joined belongs to the last chunk"
+        );
         self.chunks.push_back(chunk);
+    }
+
+    /// Puts a small chunk of a log at the end of the one before it, which waits to be written and ends where this one
+    /// begins: a reader gets the same bytes at the same positions, for the price of one frame. False when it does not
+    /// follow; none when it would, and there is no credit or room for it (as [`Sending::claim`]).
+    pub(crate) fn join(&mut self, chunk: &LogChunk) -> Option<bool> {
+        let Some(Queued {
+            body: Body::LogChunk(last),
+            ..
+        }) = self.chunks.back_mut()
+        else {
+            return Some(false);
+        };
+        let (Some(from), Some(at)) = (last.at, chunk.at) else {
+            return Some(false);
+        };
+        let so_far = last.data.len().max(self.joined.len());
+        let len = chunk.data.len();
+        let follows = at.epoch == from.epoch
+            && at.offset == last.next_offset
+            && chunk.gap_bytes == 0
+            && !chunk.reset
+            && len > 0
+            && so_far > 0
+            && so_far + len <= limits::LOG_CHUNK;
+        if !follows {
+            return Some(false);
+        }
+        // The overhead of the chunk is paid for already.
+        if self.queued_bytes >= MAX_QUEUED || !self.credit.spend(len as u64) {
+            self.blocked = true;
+            return None;
+        }
+        self.queued_bytes += len;
+        if self.joined.is_empty() {
+            self.joined = Vec::with_capacity(limits::LOG_CHUNK);
+            self.joined.extend_from_slice(&std::mem::take(&mut last.data));
+        }
+        self.joined.extend_from_slice(&chunk.data);
+        last.next_offset = chunk.next_offset;
+        Some(true)
+    }
+
+    /// The last chunk gets what has joined it.
+    pub(crate) fn settle(&mut self, codec: &dyn Codec, id: StreamId) {
+        if self.joined.is_empty() {
+            return;
+        }
+        if let Some(mut last) = self.chunks.pop_back() {
+            if let Body::LogChunk(chunk) = &mut last.body {
+                chunk.data = std::mem::take(&mut self.joined).into();
+            }
+            self.chunks.push_back(Queued::of(codec, id, last.body));
+        }
     }
 
     /// What the call of the peer ends with.
@@ -121,6 +181,10 @@ impl Sending {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.chunks.is_empty() && self.answer.is_none()
+    }
+
+    pub(crate) fn chunks_left(&self) -> usize {
+        self.chunks.len()
     }
 
     pub(crate) fn has_answer_only(&self) -> bool {
@@ -143,6 +207,7 @@ impl Sending {
     /// What waits will not be written.
     pub(crate) fn clear(&mut self) {
         self.chunks.clear();
+        self.joined = Vec::new();
         self.queued_bytes = 0;
     }
 }

@@ -48,6 +48,7 @@ pub(super) enum Verb {
 /// A connection.
 pub(super) struct Client {
     send: SendRequest<Full<Bytes>>,
+    at: SocketAddr,
     host: String,
     _connection: AbortOnDropHandle<()>,
 }
@@ -63,6 +64,7 @@ impl Client {
         });
         Ok(Self {
             send,
+            at,
             host: at.to_string(),
             _connection: AbortOnDropHandle::new(connection),
         })
@@ -75,7 +77,11 @@ impl Client {
             .header(header::HOST, &self.host)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))?;
-        self.send.ready().await?;
+        // The other side ends a connection that was idle for long.
+        if self.send.ready().await.is_err() {
+            *self = Self::connect(self.at).await?;
+            self.send.ready().await?;
+        }
         let response = self.send.send_request(request).await?;
         let status = response.status();
         if status != StatusCode::OK {

@@ -31,6 +31,8 @@ fn a_reader_that_takes_nothing_pauses_its_own_stream_only() {
     let mut pair = Pair::open();
     let slow = pair.logs();
     let fast = pair.logs();
+    // A peer that is not near.
+    pair.pass(limits::NEAR);
     let taken = fill(&mut pair, slow, 10_000);
     assert_eq!(
         taken as u64,
@@ -89,6 +91,80 @@ fn the_end_of_a_log_never_overtakes_its_chunks() {
     assert_eq!(pair.responses().len(), 1);
 }
 
+/// The chunks of a stream that the hub got: position, next position, bytes.
+fn got(pair: &Pair, of: StreamId) -> Vec<(u64, u64, usize)> {
+    let chunks = pair.hub_events.iter().filter_map(|event| match event {
+        Event::LogChunk(id, chunk) if *id == of => Some(chunk),
+        _ => None,
+    });
+    chunks
+        .map(|chunk| {
+            (
+                chunk.at.unwrap_or_default().offset,
+                chunk.next_offset,
+                chunk.data.len(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn small_chunks_that_wait_leave_as_one_where_nothing_stands_between_them() {
+    let mut pair = Pair::open();
+    let id = pair.logs();
+    for n in 0..5 {
+        assert_eq!(pair.plugin.send_chunk(id, chunk(n * 100, 100)), Offer::Taken);
+    }
+    // A hole, a gap that is told, a log that began anew: each is a chunk of its own, and the next joins it.
+    assert_eq!(pair.plugin.send_chunk(id, chunk(1_000, 100)), Offer::Taken);
+    let mut gap = chunk(1_100, 100);
+    gap.gap_bytes = 7;
+    assert_eq!(pair.plugin.send_chunk(id, gap), Offer::Taken);
+    let mut anew = chunk(0, 100);
+    anew.reset = true;
+    assert_eq!(pair.plugin.send_chunk(id, anew), Offer::Taken);
+    assert_eq!(pair.plugin.send_chunk(id, chunk(100, 100)), Offer::Taken);
+    pair.settle();
+    let expected = [
+        (0, 500, 500),
+        (1_000, 1_100, 100),
+        (1_100, 1_200, 100),
+        (0, 200, 200),
+    ];
+    assert_eq!(got(&pair, id), expected);
+    // Nothing waits any more: a lone chunk is not held back for others.
+    pair.plugin.send_chunk(id, chunk(200, 100));
+    pair.settle();
+    pair.plugin.send_chunk(id, chunk(300, 100));
+    pair.settle();
+    assert_eq!(got(&pair, id)[4..], [(200, 300, 100), (300, 400, 100)]);
+}
+
+#[test]
+fn joined_chunks_keep_to_the_credit_and_to_the_size_of_a_chunk() {
+    let mut pair = Pair::open();
+    let id = pair.logs();
+    let mut sent = 0;
+    while pair.plugin.send_chunk(id, chunk(sent * 100, 100)) == Offer::Taken {
+        sent += 1;
+    }
+    pair.settle();
+    assert_eq!(pair.hub.stats().flow_violations, 0);
+    let chunks = got(&pair, id);
+    assert!(chunks.iter().all(|(_, _, len)| *len <= limits::LOG_CHUNK));
+    assert_eq!(
+        chunks.iter().map(|(_, _, len)| *len as u64).sum::<u64>(),
+        sent * 100
+    );
+    assert!(chunks.windows(2).all(|two| two[0].1 == two[1].0));
+    let cost = sent * 100 + chunks.len() as u64 * limits::CHUNK_OVERHEAD;
+    let room = limits::LOG_CREDIT - cost;
+    assert!(
+        room < 100 + limits::CHUNK_OVERHEAD,
+        "{room} bytes of credit are left"
+    );
+}
+
 #[test]
 fn streams_take_turns_and_calls_go_first() {
     let mut pair = Pair::open();
@@ -96,10 +172,10 @@ fn streams_take_turns_and_calls_go_first() {
     let b = pair.logs();
     let call = pair.call();
     for n in 0..3 {
-        pair.plugin.send_chunk(a, chunk(n, 1));
+        pair.plugin.send_chunk(a, chunk(n * 20_000, 20_000));
     }
     for n in 0..3 {
-        pair.plugin.send_chunk(b, chunk(n, 1));
+        pair.plugin.send_chunk(b, chunk(n * 20_000, 20_000));
     }
     pair.plugin.respond(call, Response::default());
     pair.settle();
