@@ -31,7 +31,7 @@ lint: $(BUF) ## Formatting, clippy, the pure core alone, docs, contract, layers
 	$(CARGO) test --test layering
 
 # What `towline bench` measures, with its arguments if it takes any.
-BENCHES ?= link
+BENCHES ?= link hub
 TOWLINE_BENCH := $(CARGO) run --release --features bench --bin towline -- bench
 
 bench: ## Benchmarks beside their peers; results in target/bench (JSON) and target/criterion

@@ -119,7 +119,7 @@ pub fn svg(chart: Chart<'_>, bars: &[Bar]) -> String {
 
 fn draw(out: &mut String, bar: &Bar, axis: &Axis, y: f64) {
     let class = match bar.name.as_str() {
-        "towline" => "u",
+        ours if ours.starts_with("towline") => "u",
         "raw limit" => "r",
         _ => "o",
     };

@@ -21,8 +21,9 @@ const TONIC: &str = "ratio_to_tonic";
 const BIDI: &str = "ratio_to_tonic_bidi";
 const TUNED: &str = "ratio_to_tonic_tuned";
 const JSON: &str = "ratio_to_json";
+const DIRECT: &str = "ratio_to_direct";
 
-const GOALS: [Goal; 21] = [
+const GOALS: [Goal; 29] = [
     goal("unary c=1", TONIC, 0.45),
     goal("unary c=16", TONIC, 1.0 / 10.0),
     goal("unary c=64", TONIC, 1.0 / 15.0),
@@ -44,6 +45,14 @@ const GOALS: [Goal; 21] = [
     goal("logs 256 B", JSON, 1.0 / 2.5),
     goal("logs 4 KiB", JSON, 1.0 / 2.5),
     goal("logs 64 KiB", JSON, 1.0 / 2.5),
+    goal("status c=1", DIRECT, 1.3),
+    goal("status c=16", DIRECT, 1.3),
+    goal("create c=16", DIRECT, 1.6),
+    goal("create c=64", DIRECT, 1.6),
+    goal("delete c=16", DIRECT, 1.6),
+    goal("delete c=64", DIRECT, 1.6),
+    goal("getLogs 4 KiB", DIRECT, 1.0 / 0.6),
+    goal("getLogs 32 KiB", DIRECT, 1.0 / 0.6),
 ];
 
 /// A ratio's name for people: `tonic bidi` of `ratio_to_tonic_bidi`.
@@ -75,7 +84,7 @@ pub fn goals(rows: &[Row]) -> Option<Figures> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::bench::link::Load;
+    use crate::bench::{hub, link};
 
     #[test]
     fn goals_stand_beside_what_was_measured() {
@@ -105,7 +114,9 @@ mod tests {
 
     #[test]
     fn each_goal_is_of_a_load_that_there_is() {
-        let loads = Load::ALL.map(|load| load.to_string());
+        let of_link = link::Load::ALL.map(|load| load.to_string());
+        let of_hub = hub::Load::ALL.map(|load| load.to_string());
+        let loads = [&of_link[..], &of_hub].concat();
         assert!(GOALS.iter().all(|goal| loads.contains(&goal.load.to_owned())));
     }
 }
