@@ -33,7 +33,12 @@ pub(crate) async fn serve<T: Transport>(
     identity: Identity,
     subprotocol: Subprotocol,
 ) {
-    let config = connection::Config::accepting();
+    let config = connection::Config {
+        compress_level: hub.config.compression_level,
+        compress_from: hub.config.compression_threshold,
+        squeezed: Some(hub.metrics.squeezed.clone()),
+        ..connection::Config::accepting()
+    };
     let accepted = match connection::accept_as(transport, config, subprotocol).await {
         Ok(accepted) => accepted,
         Err(error) => {
@@ -128,7 +133,7 @@ pub(crate) async fn serve<T: Transport>(
         hub.metrics.reconnects.inc();
     }
     let outbox = register.outbox.unwrap_or_default();
-    let mut features = in_force(&register.features, &hub.config);
+    let mut features = in_force(&register.features, &hub.config, identity.is_local());
     if has_two_ways && register.features.iter().any(|name| name == feature::SHARED) {
         features.push(feature::SHARED.to_owned());
     }
@@ -288,11 +293,11 @@ fn small_message(register: &Register) -> Option<u64> {
 }
 
 /// Features that are offered and known here.
-fn in_force(offered: &[String], config: &HubConfig) -> Vec<String> {
+fn in_force(offered: &[String], config: &HubConfig, local: bool) -> Vec<String> {
     let known = [
         (feature::FLOW_CONTROL, true),
         (feature::EVENTS, true),
-        (feature::ZSTD, config.compression),
+        (feature::ZSTD, config.compression.is_wanted(local)),
         (feature::HTTP, config.http_passthrough),
     ];
     known
@@ -326,21 +331,48 @@ fn log_handshake(identity: &Identity, error: &HandshakeError) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::Compression;
 
     #[test]
     fn a_feature_is_in_force_when_both_sides_have_it_and_when_it_is_allowed() {
         let offered = ["zstd", "x-site-other", "http", "events"].map(str::to_owned);
         let all = HubConfig::default();
         assert_eq!(
-            in_force(&offered, &all),
+            in_force(&offered, &all, false),
             [feature::EVENTS, feature::ZSTD, feature::HTTP]
         );
         let few = HubConfig {
-            compression: false,
+            compression: Compression::Off,
             http_passthrough: false,
             ..HubConfig::default()
         };
-        assert_eq!(in_force(&offered, &few), [feature::EVENTS]);
-        assert_eq!(in_force(&[], &all), [""; 0]);
+        assert_eq!(in_force(&offered, &few, false), [feature::EVENTS]);
+        assert_eq!(in_force(&[], &all, false), [""; 0]);
+    }
+
+    #[test]
+    fn a_link_is_compressed_when_the_plugin_offers_it_and_the_hub_wants_it_there() {
+        let is_on = |offers: bool, compression, local| {
+            let offered = offers.then(|| feature::ZSTD.to_owned());
+            let config = HubConfig {
+                compression,
+                ..HubConfig::default()
+            };
+            !in_force(offered.as_slice(), &config, local).is_empty()
+        };
+        for (compression, elsewhere, here) in [
+            (Compression::Auto, true, false),
+            (Compression::On, true, true),
+            (Compression::Off, false, false),
+        ] {
+            assert_eq!(is_on(true, compression, false), elsewhere, "{compression:?}");
+            assert_eq!(
+                is_on(true, compression, true),
+                here,
+                "{compression:?} on loopback"
+            );
+            assert!(!is_on(false, compression, false), "{compression:?}, not offered");
+            assert!(!is_on(false, compression, true), "{compression:?}, not offered");
+        }
     }
 }

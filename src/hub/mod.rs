@@ -18,7 +18,7 @@
 //! | `link`, `peer`, `sync` | the life of one link, what it sends by itself, how the table stays true |
 //! | `rest` | interLink's six calls, as the HTTP edge makes them |
 //! | `way` | link or HTTP: which one a plugin is reached by, and who looks on |
-//! | `view`, `watch`, `metrics`, `readiness` | what people and programs see |
+//! | `view`, `watch`, `metrics`, `squeeze`, `readiness` | what people and programs see |
 //!
 //! Locks are short and never held over an await; none is taken while another is held, but for that of the store's queue,
 //! which is taken last: rows must not overtake each other.
@@ -43,6 +43,7 @@ mod recover;
 mod registry;
 mod rest;
 mod retry;
+mod squeeze;
 mod store;
 mod sync;
 mod view;
@@ -73,7 +74,7 @@ use crate::{
     wire::{PodRef, Status, Subprotocol},
 };
 
-pub use config::{CallMeta, DeleteWhenOffline, HubConfig, Identity};
+pub use config::{CallMeta, Compression, DeleteWhenOffline, HubConfig, Identity};
 pub use exchange::{Exchange, Upload};
 pub use logs::{LogPiece, LogQuery, LogViewer};
 pub use placement::{ANNOTATION, NODE_LABEL};
