@@ -9,7 +9,7 @@ mod roles;
 
 pub(super) use bench::BenchCommand;
 #[cfg(feature = "bench")]
-pub(super) use bench::{BenchArgs, BenchFormat, ReportArgs};
+pub(super) use bench::{BenchArgs, BenchFormat, FleetArgs, ReportArgs};
 pub(super) use client::{
     ClientArgs, CreateArgs, DeleteArgs, DeleteKind, GetArgs, Kind, LogsArgs, ObjectFormat, StatusArgs,
 };
