@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::{
     Hub, HubConfig, Identity, Way,
     peer::Link,
-    registry::{Refused, SessionNumber},
+    registry::{Refused, Route, SessionNumber},
     sync::{self, Plan},
     watch::Change,
 };
@@ -26,13 +26,28 @@ use crate::{
 /// Why the HTTP way is ended, or not begun.
 const LINK_IS_THERE: &str = "the plugin has its own link";
 
-/// Runs one link to its end.
-pub(crate) async fn serve<T: Transport>(
+/// Runs one link to its end. Letting it in is boxed: it needs ten times the memory of a link that stands, for a moment.
+pub(crate) fn serve<T: Transport>(
     hub: Arc<Hub>,
     transport: T,
     identity: Identity,
     subprotocol: Subprotocol,
-) {
+) -> impl Future<Output = ()> + Send {
+    let admitted = Box::pin(admit(hub, transport, identity, subprotocol));
+    async {
+        if let Some(admitted) = admitted.await {
+            admitted.run().await;
+        }
+    }
+}
+
+/// Takes the handshake to Welcome, or refuses.
+async fn admit<T: Transport>(
+    hub: Arc<Hub>,
+    transport: T,
+    identity: Identity,
+    subprotocol: Subprotocol,
+) -> Option<Admitted> {
     let config = connection::Config {
         compress_level: hub.config.compression_level,
         compress_from: hub.config.compression_threshold,
@@ -44,7 +59,7 @@ pub(crate) async fn serve<T: Transport>(
         Err(error) => {
             hub.metrics.refuse("handshake");
             log_handshake(&identity, &error);
-            return;
+            return None;
         }
     };
     if let Err((code, why)) = check(&accepted.register, &identity, &hub.config.http_only) {
@@ -55,13 +70,13 @@ pub(crate) async fn serve<T: Transport>(
         });
         tracing::warn!(remote = %identity.remote, code = code.0, reason = ?why, "plugin refused");
         accepted.refuse(code, &why, Duration::ZERO).await;
-        return;
+        return None;
     }
     if hub.is_draining() {
         accepted
             .refuse(CloseCode::DRAIN, "the hub is shutting down", limits::BACKOFF_MIN)
             .await;
-        return;
+        return None;
     }
     let register = accepted.register.clone();
     let name = register.plugin.clone();
@@ -80,13 +95,13 @@ pub(crate) async fn serve<T: Transport>(
             accepted
                 .refuse(CloseCode::OVERLOADED, &why, limits::BACKOFF_MAX)
                 .await;
-            return;
+            return None;
         }
         Err(Refused::HasLink) => {
             accepted
                 .refuse(CloseCode::NORMAL, LINK_IS_THERE, Duration::ZERO)
                 .await;
-            return;
+            return None;
         }
     };
     hub.plugin_changed(&name);
@@ -164,7 +179,7 @@ pub(crate) async fn serve<T: Transport>(
             "a newer connection of this plugin name took over",
         );
         connection.ended().await;
-        return;
+        return None;
     };
     let plan = Plan {
         first_read: !events || !attached.synced || is_behind(&outbox, &applied),
@@ -181,27 +196,61 @@ pub(crate) async fn serve<T: Transport>(
             Change::Modified
         },
     );
+    Some(Admitted {
+        hub,
+        session,
+        link,
+        connection,
+        route,
+        plan,
+        way,
+    })
+}
 
-    let work = async {
-        tokio::join!(
-            sync::run(hub.clone(), &link, &route, plan),
-            link.acknowledge(&connection)
-        );
-        // Only a fenced or ended session comes here; its end follows.
-        std::future::pending::<()>().await;
-    };
-    let ended = tokio::select! {
-        biased;
-        ended = connection.ended() => ended,
-        () = work => connection.ended().await,
-    };
-    let read_pauses = connection.stats().read_pauses;
-    tracing::info!(plugin = %name, %way, code = ended.code.0, reason = ?ended.reason, by_peer = ended.by_peer, read_pauses, "plugin disconnected");
-    session.why = Some(if ended.reason.is_empty() {
-        ended.code.meaning().to_owned()
-    } else {
-        ended.reason
-    });
+/// A link that stands.
+struct Admitted {
+    hub: Arc<Hub>,
+    session: Present,
+    link: Arc<Link>,
+    connection: Connection,
+    route: Route,
+    plan: Plan,
+    way: Way,
+}
+
+impl Admitted {
+    /// Keeps it in sync until it has ended.
+    async fn run(self) {
+        let Self {
+            hub,
+            mut session,
+            link,
+            connection,
+            route,
+            plan,
+            way,
+        } = self;
+        let work = async {
+            tokio::join!(
+                sync::run(hub.clone(), &link, &route, plan),
+                link.acknowledge(&connection)
+            );
+            // Only a fenced or ended session comes here; its end follows.
+            std::future::pending::<()>().await;
+        };
+        let ended = tokio::select! {
+            biased;
+            ended = connection.ended() => ended,
+            () = work => connection.ended().await,
+        };
+        let read_pauses = connection.stats().read_pauses;
+        tracing::info!(plugin = %link.plugin, %way, code = ended.code.0, reason = ?ended.reason, by_peer = ended.by_peer, read_pauses, "plugin disconnected");
+        session.why = Some(if ended.reason.is_empty() {
+            ended.code.meaning().to_owned()
+        } else {
+            ended.reason
+        });
+    }
 }
 
 /// The present session of a plugin, while this is held.

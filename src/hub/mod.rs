@@ -62,7 +62,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     calls::CallTable,
     metrics::Metrics,
-    placement::Candidate,
+    placement::{Candidate, Wish},
     pods::PodTable,
     registry::{Registry, lock},
     store::Store,
@@ -135,18 +135,22 @@ impl Hub {
     }
 
     /// Runs one accepted link to its end: handshake, sync, calls. Dropping the future ends the link.
-    pub async fn serve_link<T: Transport>(self: Arc<Self>, transport: T, identity: Identity) {
-        link::serve(self, transport, identity, Subprotocol::Proto).await;
+    pub fn serve_link<T: Transport>(
+        self: Arc<Self>,
+        transport: T,
+        identity: Identity,
+    ) -> impl Future<Output = ()> + Send {
+        link::serve(self, transport, identity, Subprotocol::Proto)
     }
 
     /// [`Hub::serve_link`] of a link on which this subprotocol was agreed.
-    pub async fn serve_link_as<T: Transport>(
+    pub fn serve_link_as<T: Transport>(
         self: Arc<Self>,
         transport: T,
         identity: Identity,
         subprotocol: Subprotocol,
-    ) {
-        link::serve(self, transport, identity, subprotocol).await;
+    ) -> impl Future<Output = ()> + Send {
+        link::serve(self, transport, identity, subprotocol)
     }
 
     /// All plugins that are known, by name.
@@ -239,8 +243,13 @@ impl Hub {
         read(&lock(&self.pods))
     }
 
-    fn candidates(&self) -> Vec<Candidate> {
-        let mut candidates = self.registry.candidates();
+    /// The plugins that [`placement::place`] chooses from: none, or one, where the wish leaves no choice. Thousands of
+    /// plugins are not looked at for each pod.
+    fn candidates(&self, wish: Wish<'_>) -> Vec<Candidate> {
+        if wish.named().is_some() {
+            return Vec::new();
+        }
+        let mut candidates = self.registry.candidates(wish.node_name);
         self.read_pods(|pods| {
             for candidate in &mut candidates {
                 candidate.pods = pods.active(&candidate.name);
