@@ -138,10 +138,11 @@ impl Session {
             peer_limits: Limits::default().or_defaults(),
             features: HashSet::new(),
             streams,
-            schedule: Schedule::default(),
+            schedule: Schedule::new(),
             keepalive,
             intake,
-            events: VecDeque::new(),
+            // Room for one: the first push would make room for four, of 400 bytes each, on thousands of idle links.
+            events: VecDeque::with_capacity(1),
             handshake_deadline,
             drain_deadline: None,
             closing: None,
