@@ -45,7 +45,10 @@ fn a_report_has_each_form_of_a_frame_and_each_level_of_a_log() {
                 "mb_per_s",
                 "ratio_to_protobuf",
             ] {
-                assert!(row[field].as_f64().is_some_and(|value| value > 0.0), "{field}: {row}");
+                assert!(
+                    row[field].as_f64().is_some_and(|value| value > 0.0),
+                    "{field}: {row}"
+                );
             }
             assert!(row.get("compression_ratio").is_none(), "{row}");
         }
@@ -65,7 +68,10 @@ fn the_tables_are_for_people() {
     let (good, table, said) = codec(&["--only", "random bytes 4 KiB", "--only", "create"]);
     assert!(good, "{said}");
     let (frames, logs) = table.split_once("\n\n").unwrap();
-    assert!(frames.starts_with("FRAME") && frames.contains("serde_json"), "{table}");
+    assert!(
+        frames.starts_with("FRAME") && frames.contains("serde_json"),
+        "{table}"
+    );
     assert!(logs.starts_with("LOG") && logs.contains("never"), "{table}");
     assert!(said.contains("create: encode: round 1 of 1, protobuf"), "{said}");
 }

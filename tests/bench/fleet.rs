@@ -60,7 +60,10 @@ fn a_small_fleet_goes_through_every_phase_with_and_without_tls() {
         assert!(row["value"].is_number() && row["unit"].is_string(), "{row}");
     }
     let idle = rows.iter().find(|row| row["measure"] == "idle, hub").unwrap();
-    assert_eq!((&idle["unit"], &idle["goal"]), (&"KiB resident".into(), &10.0.into()));
+    assert_eq!(
+        (&idle["unit"], &idle["goal"]),
+        (&"KiB resident".into(), &10.0.into())
+    );
     let back = rows
         .iter()
         .find(|row| row["measure"] == "storm, all are back")
@@ -74,7 +77,10 @@ fn a_number_of_plugins_that_no_hub_takes_is_wrong_usage() {
         let out = fleet(&["--plugins", count]);
         let said = text(&out.stderr);
         assert_eq!(out.status.code(), Some(2), "{said}");
-        assert!(said.contains(&format!("--plugins {count}: must be 1 to 10000")), "{said}");
+        assert!(
+            said.contains(&format!("--plugins {count}: must be 1 to 10000")),
+            "{said}"
+        );
         assert!(out.stdout.is_empty());
     }
 }
