@@ -370,3 +370,9 @@ pub const COMPRESS_LEVEL: i32 = 1;
 /// The bounds of that setting. A packet is compressed by the task of its link, so that higher levels would hold up a
 /// thread for tens of milliseconds a packet. Every level that there is can be inflated.
 pub const COMPRESS_LEVELS: std::ops::RangeInclusive<i32> = 1..=9;
+
+// Listening.
+
+/// Connections that the kernel completes before they are accepted; it caps this by net.core.somaxconn (4,096 since Linux
+/// 5.4). After a restart of the hub all plugins dial within half a second. One more pays: its SYN is dropped.
+pub const LISTEN_BACKLOG: u16 = 4096;
