@@ -226,11 +226,11 @@ impl Squeezer {
         let len = self.context.compress_to_buffer(plain, &mut self.scratch).ok()?;
         let whole = 1 + encoding::encoded_len_varint(len as u64) + len;
         let packet = (whole < plain.len()).then(|| {
-            let mut packet = BytesMut::with_capacity(whole);
+            let mut packet = Vec::with_capacity(whole);
             packet.put_u8(ZSTD_TAG);
             encoding::encode_varint(len as u64, &mut packet);
             packet.put_slice(&self.scratch);
-            packet.freeze()
+            packet.into()
         });
         if self.scratch.capacity() > SCRATCH {
             self.scratch = Vec::new();

@@ -113,8 +113,8 @@ pub struct Text {
     opened_by: Option<Body>,
     body: Body,
     codec: Json,
-    out: BytesMut,
-    opening: BytesMut,
+    out: Vec<u8>,
+    opening: Vec<u8>,
     written: Bytes,
 }
 
@@ -142,12 +142,12 @@ impl Form for Text {
             opened_by: sample.opened_by.clone(),
             body: sample.body.clone(),
             codec: Json::default(),
-            out: BytesMut::new(),
-            opening: BytesMut::new(),
+            out: Vec::new(),
+            opening: Vec::new(),
             written: Bytes::new(),
         };
         form.write();
-        form.written = form.out.clone().freeze();
+        form.written = Bytes::from(form.out.clone());
         form.check()?;
         Ok(form)
     }

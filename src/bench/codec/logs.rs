@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::ensure;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::{
     limits,
@@ -205,9 +205,9 @@ impl Squeezed {
                     data: log.slice(n * size..(n + 1) * size),
                     ..LogChunk::default()
                 };
-                let mut packet = BytesMut::new();
+                let mut packet = Vec::new();
                 encode_frame(&mut packet, StreamId(2), Body::LogChunk(chunk));
-                packet.freeze()
+                Bytes::from(packet)
             })
             .collect();
         let sent: Vec<Bytes> = plain

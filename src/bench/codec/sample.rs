@@ -73,7 +73,7 @@ fn create() -> anyhow::Result<Sample> {
         name: "create",
         opened_by: None,
         payload: payload.len() as u64,
-        body: Body::Request(Request {
+        body: Body::Request(Box::new(Request {
             op_key: "01J8Z6Q5T3".to_owned(),
             attempt: 1,
             timeout_ms: 110_000,
@@ -83,7 +83,7 @@ fn create() -> anyhow::Result<Sample> {
                 payload: payload.into(),
             })),
             ..Request::default()
-        }),
+        })),
         typed: Typed::Create(Box::new(typed)),
     })
 }
@@ -106,18 +106,18 @@ fn status(name: &'static str, count: usize) -> anyhow::Result<Sample> {
     let typed = states(count)?;
     Ok(Sample {
         name,
-        opened_by: Some(Body::Request(Request {
+        opened_by: Some(Body::Request(Box::new(Request {
             op: Some(Op::GetStatus(GetStatus::default())),
             ..Request::default()
-        })),
+        }))),
         payload: serde_json::to_vec(&typed)?.len() as u64,
-        body: Body::Response(Response {
+        body: Body::Response(Box::new(Response {
             status: None,
             result: Some(response::Result::GetStatus(StatusResult {
                 pods: typed.iter().map(PodState::from).collect(),
                 ..StatusResult::default()
             })),
-        }),
+        })),
         typed: Typed::Status(typed),
     })
 }
@@ -128,7 +128,7 @@ fn event() -> anyhow::Result<Sample> {
         name: "pod event",
         opened_by: None,
         payload: serde_json::to_vec(&typed)?.len() as u64,
-        body: Body::PodEvent(PodEvent {
+        body: Body::PodEvent(Box::new(PodEvent {
             epoch: 77_120_934,
             seq: 4_711,
             r#type: PodEventType::Updated.into(),
@@ -140,7 +140,7 @@ fn event() -> anyhow::Result<Sample> {
                 seconds: 1_790_000_000,
                 nanos: 120_000_000,
             }),
-        }),
+        })),
         typed: Typed::Status(typed),
     })
 }
@@ -150,7 +150,7 @@ fn log(name: &'static str, size: usize) -> Sample {
     let (offset, next_offset) = (9_000_000, 9_000_000 + size as u64);
     Sample {
         name,
-        opened_by: Some(Body::StreamLogs(StreamLogs {
+        opened_by: Some(Body::StreamLogs(Box::new(StreamLogs {
             pod: Some(PodRef::new(
                 "3f0c9d0e-8f0b-4c53-9e1b-5d2f9a4b7c11",
                 "lab",
@@ -158,7 +158,7 @@ fn log(name: &'static str, size: usize) -> Sample {
             )),
             container: "train".to_owned(),
             ..StreamLogs::default()
-        })),
+        }))),
         payload: size as u64,
         typed: Typed::Log(LogBody {
             epoch: 1,

@@ -58,7 +58,7 @@ pub enum Command {
     /// Start a hub and a plugin, run a sample pod, show its events and logs
     Demo(DemoArgs),
     /// Serve interLink's REST and accept plugins
-    Hub(HubArgs),
+    Hub(Box<HubArgs>),
     /// Dial a hub and run pods for it
     Plugin(Box<PluginArgs>),
     /// List plugins or pods
