@@ -359,3 +359,23 @@ pub const JOBSCRIPT_PAUSE: Duration = Duration::from_millis(250);
 pub const JOBSCRIPT_PAUSE_MAX: Duration = Duration::from_secs(4);
 /// Longest URL of a script server, in bytes. The caller pays: FAILED_PRECONDITION.
 pub const JOBSCRIPT_URL: usize = 4 << 10;
+
+// Compression.
+
+/// Packets of fewer bytes are sent plain unless a setting says otherwise: what they would save is less than what the work
+/// costs (`towline bench codec`). The line pays.
+pub const COMPRESS_FROM: usize = 1 << 10;
+/// The bounds of that setting: below, the header alone eats what is saved; above, nothing but the largest messages would
+/// ever be compressed.
+pub const COMPRESS_FROM_RANGE: std::ops::RangeInclusive<usize> = 64..=1 << 20;
+/// Level of zstd unless a setting says otherwise: more costs more time than it saves bytes.
+pub const COMPRESS_LEVEL: i32 = 1;
+/// The bounds of that setting. A packet is compressed by the task of its link, so that higher levels would hold up a
+/// thread for tens of milliseconds a packet. Every level that there is can be inflated.
+pub const COMPRESS_LEVELS: std::ops::RangeInclusive<i32> = 1..=9;
+
+// Listening.
+
+/// Connections that the kernel completes before they are accepted; it caps this by net.core.somaxconn (4,096 since Linux
+/// 5.4). After a restart of the hub all plugins dial within half a second. One more pays: its SYN is dropped.
+pub const LISTEN_BACKLOG: u16 = 4096;

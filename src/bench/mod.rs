@@ -9,9 +9,11 @@
 //! else the machine does falls on all of them, and each ratio is that of two turns side by side.
 
 pub mod chart;
+pub mod codec;
 mod contest;
 pub mod cost;
 pub mod document;
+pub mod fleet;
 pub mod goals;
 pub mod hub;
 mod latency;

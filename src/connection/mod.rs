@@ -36,7 +36,7 @@ pub use sink::{BodySink, CallGone};
 
 use shared::{Pending, Shared};
 
-pub use crate::session::{Config, Rate};
+pub use crate::session::{Compression, Config, Rate, Squeezed, Tally};
 use crate::{
     code::CloseCode,
     session::Session,

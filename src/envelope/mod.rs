@@ -51,6 +51,26 @@ enum Asked {
     Logs,
 }
 
+impl Json {
+    /// [`Codec::encode`] of a frame that is kept.
+    pub fn encode_ref(&mut self, out: &mut Vec<u8>, stream: StreamId, body: &Body) {
+        let asked = match body {
+            Body::Request(request) => requests::asked(request),
+            Body::StreamLogs(_) => Some(Asked::Logs),
+            _ => None,
+        };
+        if let Some(asked) = asked {
+            self.asked.insert(stream, asked);
+        }
+        // What cannot be written was refused by `size`; nothing else comes here.
+        let written = write::frame(out, stream, body, self.asked.get(&stream));
+        debug_assert!(written.is_ok(), "a frame was not refused: {written:?}");
+        if matches!(body, Body::Response(_)) {
+            self.asked.remove(&stream);
+        }
+    }
+}
+
 impl Codec for Json {
     fn subprotocol(&self) -> Subprotocol {
         Subprotocol::Json
@@ -67,20 +87,7 @@ impl Codec for Json {
     }
 
     fn encode(&mut self, out: &mut Vec<u8>, stream: StreamId, body: Body) {
-        let asked = match &body {
-            Body::Request(request) => requests::asked(request),
-            Body::StreamLogs(_) => Some(Asked::Logs),
-            _ => None,
-        };
-        if let Some(asked) = asked {
-            self.asked.insert(stream, asked);
-        }
-        // What cannot be written was refused by `size`; nothing else comes here.
-        let written = write::frame(out, stream, &body, self.asked.get(&stream));
-        debug_assert!(written.is_ok(), "a frame was not refused: {written:?}");
-        if matches!(body, Body::Response(_)) {
-            self.asked.remove(&stream);
-        }
+        self.encode_ref(out, stream, &body);
     }
 
     fn size(&self, stream: StreamId, body: &Body) -> Result<usize, Status> {

@@ -197,14 +197,19 @@ async fn take_over(edge: Edge, prepared: Prepared) {
     };
     drop(permit);
     let (socket, early) = bare_socket(upgraded);
-    let link = WebSocket::accepted_with(socket, early, limits::MAX_MESSAGE).await;
+    // Boxed: what this needs for a moment is not kept as long as the link lives.
+    let link = Box::pin(WebSocket::accepted_with(socket, early, limits::MAX_MESSAGE)).await;
     edge.hub.serve_link_as(link, identity, subprotocol).await;
 }
 
 /// The socket without HTTP's deadlines and layers, and what was read beyond the request.
 fn bare_socket(upgraded: Upgraded) -> (Io, Bytes) {
     match upgraded.downcast::<TokioIo<Timed<Io>>>() {
-        Ok(parts) => (parts.io.into_inner().into_inner(), parts.read_buf),
+        // A copy, for HTTP's whole read buffer would stay with the link, also when nothing was read ahead.
+        Ok(parts) => (
+            parts.io.into_inner().into_inner(),
+            Bytes::copy_from_slice(&parts.read_buf),
+        ),
         Err(upgraded) => (Io::other(TokioIo::new(upgraded)), Bytes::new()),
     }
 }

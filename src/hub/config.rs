@@ -1,7 +1,8 @@
 //! Settings of a hub, and what comes with each call and link.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
+pub use crate::connection::Compression;
 use crate::limits;
 
 /// Settings of a hub, validated by [`Hub::new`](super::Hub::new).
@@ -20,8 +21,12 @@ pub struct HubConfig {
     pub anti_entropy: Duration,
     /// What a delete for an absent plugin does.
     pub delete_when_offline: DeleteWhenOffline,
-    /// Whether a plugin that offers it may have its link compressed. Frames that carry secrets never are.
-    pub compression: bool,
+    /// Whether a plugin that offers it has its link compressed. Frames that carry secrets never are.
+    pub compression: Compression,
+    /// Level of zstd of the packets that the hub sends: one of [`limits::COMPRESS_LEVELS`].
+    pub compression_level: i32,
+    /// Packets of this many bytes and more are compressed: one of [`limits::COMPRESS_FROM_RANGE`].
+    pub compression_threshold: usize,
     /// Whether requests to plugins' own HTTP endpoints are passed on (feature `http`).
     pub http_passthrough: bool,
     /// Plugins that are reached by HTTP alone: a link of such a name is refused.
@@ -39,7 +44,9 @@ impl Default for HubConfig {
             log_budget: limits::HUB_LOG_BUDGET,
             anti_entropy: limits::ANTI_ENTROPY,
             delete_when_offline: DeleteWhenOffline::Durable,
-            compression: true,
+            compression: Compression::Auto,
+            compression_level: limits::COMPRESS_LEVEL,
+            compression_threshold: limits::COMPRESS_FROM,
             http_passthrough: true,
             http_only: Vec::new(),
             state_dir: super::StateDir::None,
@@ -62,6 +69,23 @@ impl HubConfig {
                 "log_budget is {} bytes; at least {}, for one log",
                 self.log_budget,
                 limits::LOG_CREDIT_FLOWING
+            ));
+        }
+        let (levels, sizes) = (limits::COMPRESS_LEVELS, limits::COMPRESS_FROM_RANGE);
+        if !levels.contains(&self.compression_level) {
+            return Err(format!(
+                "compression_level is {}; {} to {}",
+                self.compression_level,
+                levels.start(),
+                levels.end()
+            ));
+        }
+        if !sizes.contains(&self.compression_threshold) {
+            return Err(format!(
+                "compression_threshold is {}; {} to {} bytes",
+                self.compression_threshold,
+                sizes.start(),
+                sizes.end()
             ));
         }
         let bounds = [
@@ -114,10 +138,21 @@ pub struct Identity {
     pub way: super::Way,
 }
 
+impl Identity {
+    /// Whether what is sent to it does not leave this machine: its address is that of loopback, or none of TCP (a Unix
+    /// socket, memory).
+    pub(super) fn is_local(&self) -> bool {
+        self.way == super::Way::Http
+            || (self.remote.parse::<SocketAddr>())
+                .map_or(true, |address| address.ip().to_canonical().is_loopback())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::hub::Way;
 
     #[test]
     fn what_cannot_be_right_is_refused_by_name() {
@@ -137,6 +172,47 @@ mod tests {
                 .unwrap_err()
                 .starts_with("log_budget is 1000 bytes")
         );
+    }
+
+    #[test]
+    fn a_level_and_a_threshold_of_compression_have_bounds() {
+        let refused = |compression_level, compression_threshold| {
+            let config = HubConfig {
+                compression_level,
+                compression_threshold,
+                ..HubConfig::default()
+            };
+            config.validate().unwrap_err()
+        };
+        assert_eq!(refused(10, 1_024), "compression_level is 10; 1 to 9");
+        assert_eq!(refused(0, 1_024), "compression_level is 0; 1 to 9");
+        assert_eq!(refused(1, 63), "compression_threshold is 63; 64 to 1048576 bytes");
+    }
+
+    #[test]
+    fn a_peer_is_local_on_loopback_over_a_unix_socket_and_in_this_process() {
+        let is_local = |remote: &str, way| {
+            Identity {
+                plugin: None,
+                remote: remote.to_owned(),
+                way,
+            }
+            .is_local()
+        };
+        for local in [
+            "127.0.0.1:40000",
+            "127.9.9.9:1",
+            "[::1]:40000",
+            "[::ffff:127.0.0.1]:4",
+            "unix:",
+            "",
+        ] {
+            assert!(is_local(local, Way::Link), "{local}");
+        }
+        for elsewhere in ["192.0.2.1:40000", "[2001:db8::1]:40000", "[::ffff:192.0.2.1]:4"] {
+            assert!(!is_local(elsewhere, Way::Link), "{elsewhere}");
+        }
+        assert!(is_local("192.0.2.1:40000", Way::Http), "a bridge in this process");
     }
 
     #[test]

@@ -227,7 +227,7 @@ impl Hub {
                 annotation: new.annotation.as_deref(),
                 node_name: new.node_name.as_deref(),
             };
-            let candidates = self.candidates();
+            let candidates = self.candidates(wish);
             let placed = place(wish, &candidates);
             let pool_is_down = waits_for_pool(wish, &candidates);
             let wait = match &placed {

@@ -199,7 +199,7 @@ impl Hub {
                     annotation: old.annotation.as_deref(),
                     node_name: old.node_name.as_deref(),
                 };
-                match place(wish, &self.candidates()) {
+                match place(wish, &self.candidates(wish)) {
                     Ok(plugin) => Ok(Some(plugin)),
                     // Every plugin has told all its pods, and this is none of them.
                     Err(_) if self.all_in_sync() => Ok(None),

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::{
     Hub, HubConfig, Identity, Way,
     peer::Link,
-    registry::{Refused, SessionNumber},
+    registry::{Refused, Route, SessionNumber},
     sync::{self, Plan},
     watch::Change,
 };
@@ -26,20 +26,40 @@ use crate::{
 /// Why the HTTP way is ended, or not begun.
 const LINK_IS_THERE: &str = "the plugin has its own link";
 
-/// Runs one link to its end.
-pub(crate) async fn serve<T: Transport>(
+/// Runs one link to its end. Letting it in is boxed: it needs ten times the memory of a link that stands, for a moment.
+pub(crate) fn serve<T: Transport>(
     hub: Arc<Hub>,
     transport: T,
     identity: Identity,
     subprotocol: Subprotocol,
-) {
-    let config = connection::Config::accepting();
+) -> impl Future<Output = ()> + Send {
+    let admitted = Box::pin(admit(hub, transport, identity, subprotocol));
+    async {
+        if let Some(admitted) = admitted.await {
+            admitted.run().await;
+        }
+    }
+}
+
+/// Takes the handshake to Welcome, or refuses.
+async fn admit<T: Transport>(
+    hub: Arc<Hub>,
+    transport: T,
+    identity: Identity,
+    subprotocol: Subprotocol,
+) -> Option<Admitted> {
+    let config = connection::Config {
+        compress_level: hub.config.compression_level,
+        compress_from: hub.config.compression_threshold,
+        squeezed: Some(hub.metrics.squeezed.clone()),
+        ..connection::Config::accepting()
+    };
     let accepted = match connection::accept_as(transport, config, subprotocol).await {
         Ok(accepted) => accepted,
         Err(error) => {
             hub.metrics.refuse("handshake");
             log_handshake(&identity, &error);
-            return;
+            return None;
         }
     };
     if let Err((code, why)) = check(&accepted.register, &identity, &hub.config.http_only) {
@@ -50,13 +70,13 @@ pub(crate) async fn serve<T: Transport>(
         });
         tracing::warn!(remote = %identity.remote, code = code.0, reason = ?why, "plugin refused");
         accepted.refuse(code, &why, Duration::ZERO).await;
-        return;
+        return None;
     }
     if hub.is_draining() {
         accepted
             .refuse(CloseCode::DRAIN, "the hub is shutting down", limits::BACKOFF_MIN)
             .await;
-        return;
+        return None;
     }
     let register = accepted.register.clone();
     let name = register.plugin.clone();
@@ -75,13 +95,13 @@ pub(crate) async fn serve<T: Transport>(
             accepted
                 .refuse(CloseCode::OVERLOADED, &why, limits::BACKOFF_MAX)
                 .await;
-            return;
+            return None;
         }
         Err(Refused::HasLink) => {
             accepted
                 .refuse(CloseCode::NORMAL, LINK_IS_THERE, Duration::ZERO)
                 .await;
-            return;
+            return None;
         }
     };
     hub.plugin_changed(&name);
@@ -128,7 +148,7 @@ pub(crate) async fn serve<T: Transport>(
         hub.metrics.reconnects.inc();
     }
     let outbox = register.outbox.unwrap_or_default();
-    let mut features = in_force(&register.features, &hub.config);
+    let mut features = in_force(&register.features, &hub.config, identity.is_local());
     if has_two_ways && register.features.iter().any(|name| name == feature::SHARED) {
         features.push(feature::SHARED.to_owned());
     }
@@ -159,7 +179,7 @@ pub(crate) async fn serve<T: Transport>(
             "a newer connection of this plugin name took over",
         );
         connection.ended().await;
-        return;
+        return None;
     };
     let plan = Plan {
         first_read: !events || !attached.synced || is_behind(&outbox, &applied),
@@ -176,27 +196,61 @@ pub(crate) async fn serve<T: Transport>(
             Change::Modified
         },
     );
+    Some(Admitted {
+        hub,
+        session,
+        link,
+        connection,
+        route,
+        plan,
+        way,
+    })
+}
 
-    let work = async {
-        tokio::join!(
-            sync::run(hub.clone(), &link, &route, plan),
-            link.acknowledge(&connection)
-        );
-        // Only a fenced or ended session comes here; its end follows.
-        std::future::pending::<()>().await;
-    };
-    let ended = tokio::select! {
-        biased;
-        ended = connection.ended() => ended,
-        () = work => connection.ended().await,
-    };
-    let read_pauses = connection.stats().read_pauses;
-    tracing::info!(plugin = %name, %way, code = ended.code.0, reason = ?ended.reason, by_peer = ended.by_peer, read_pauses, "plugin disconnected");
-    session.why = Some(if ended.reason.is_empty() {
-        ended.code.meaning().to_owned()
-    } else {
-        ended.reason
-    });
+/// A link that stands.
+struct Admitted {
+    hub: Arc<Hub>,
+    session: Present,
+    link: Arc<Link>,
+    connection: Connection,
+    route: Route,
+    plan: Plan,
+    way: Way,
+}
+
+impl Admitted {
+    /// Keeps it in sync until it has ended.
+    async fn run(self) {
+        let Self {
+            hub,
+            mut session,
+            link,
+            connection,
+            route,
+            plan,
+            way,
+        } = self;
+        let work = async {
+            tokio::join!(
+                sync::run(hub.clone(), &link, &route, plan),
+                link.acknowledge(&connection)
+            );
+            // Only a fenced or ended session comes here; its end follows.
+            std::future::pending::<()>().await;
+        };
+        let ended = tokio::select! {
+            biased;
+            ended = connection.ended() => ended,
+            () = work => connection.ended().await,
+        };
+        let read_pauses = connection.stats().read_pauses;
+        tracing::info!(plugin = %link.plugin, %way, code = ended.code.0, reason = ?ended.reason, by_peer = ended.by_peer, read_pauses, "plugin disconnected");
+        session.why = Some(if ended.reason.is_empty() {
+            ended.code.meaning().to_owned()
+        } else {
+            ended.reason
+        });
+    }
 }
 
 /// The present session of a plugin, while this is held.
@@ -288,11 +342,11 @@ fn small_message(register: &Register) -> Option<u64> {
 }
 
 /// Features that are offered and known here.
-fn in_force(offered: &[String], config: &HubConfig) -> Vec<String> {
+fn in_force(offered: &[String], config: &HubConfig, local: bool) -> Vec<String> {
     let known = [
         (feature::FLOW_CONTROL, true),
         (feature::EVENTS, true),
-        (feature::ZSTD, config.compression),
+        (feature::ZSTD, config.compression.is_wanted(local)),
         (feature::HTTP, config.http_passthrough),
     ];
     known
@@ -326,21 +380,48 @@ fn log_handshake(identity: &Identity, error: &HandshakeError) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::Compression;
 
     #[test]
     fn a_feature_is_in_force_when_both_sides_have_it_and_when_it_is_allowed() {
         let offered = ["zstd", "x-site-other", "http", "events"].map(str::to_owned);
         let all = HubConfig::default();
         assert_eq!(
-            in_force(&offered, &all),
+            in_force(&offered, &all, false),
             [feature::EVENTS, feature::ZSTD, feature::HTTP]
         );
         let few = HubConfig {
-            compression: false,
+            compression: Compression::Off,
             http_passthrough: false,
             ..HubConfig::default()
         };
-        assert_eq!(in_force(&offered, &few), [feature::EVENTS]);
-        assert_eq!(in_force(&[], &all), [""; 0]);
+        assert_eq!(in_force(&offered, &few, false), [feature::EVENTS]);
+        assert_eq!(in_force(&[], &all, false), [""; 0]);
+    }
+
+    #[test]
+    fn a_link_is_compressed_when_the_plugin_offers_it_and_the_hub_wants_it_there() {
+        let is_on = |offers: bool, compression, local| {
+            let offered = offers.then(|| feature::ZSTD.to_owned());
+            let config = HubConfig {
+                compression,
+                ..HubConfig::default()
+            };
+            !in_force(offered.as_slice(), &config, local).is_empty()
+        };
+        for (compression, elsewhere, here) in [
+            (Compression::Auto, true, false),
+            (Compression::On, true, true),
+            (Compression::Off, false, false),
+        ] {
+            assert_eq!(is_on(true, compression, false), elsewhere, "{compression:?}");
+            assert_eq!(
+                is_on(true, compression, true),
+                here,
+                "{compression:?} on loopback"
+            );
+            assert!(!is_on(false, compression, false), "{compression:?}, not offered");
+            assert!(!is_on(false, compression, true), "{compression:?}, not offered");
+        }
     }
 }

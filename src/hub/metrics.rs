@@ -1,6 +1,6 @@
 //! What the hub counts, for `/metrics`. Label values come from closed sets; there is no series per plugin.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -8,8 +8,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Way, store::Meter};
-use crate::code::Code;
+use super::{Way, squeeze::SqueezeMeter, store::Meter};
+use crate::{code::Code, connection::Squeezed};
 
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CallLabels {
@@ -48,6 +48,9 @@ pub(crate) struct Metrics {
     pub(crate) pods_lost: Counter,
     pub(crate) pods: Gauge,
     pub(crate) store: Meter,
+    /// Where links count what they compress.
+    pub(crate) squeezed: Arc<Squeezed>,
+    squeeze: SqueezeMeter,
 }
 
 impl fmt::Debug for Metrics {
@@ -77,7 +80,10 @@ impl Default for Metrics {
             "Pod events received, by what they did",
             events.clone(),
         );
+        let squeezed = Arc::<Squeezed>::default();
         Self {
+            squeeze: SqueezeMeter::new(&mut registry, squeezed.clone()),
+            squeezed,
             plugins_connected: gauge(&mut registry, "plugins_connected", "Plugins connected now"),
             reconnects: counter(
                 &mut registry,
@@ -159,6 +165,7 @@ impl Metrics {
 
     /// OpenMetrics text.
     pub(crate) fn text(&self) -> String {
+        self.squeeze.refresh();
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);

@@ -18,7 +18,7 @@
 //! | `link`, `peer`, `sync` | the life of one link, what it sends by itself, how the table stays true |
 //! | `rest` | interLink's six calls, as the HTTP edge makes them |
 //! | `way` | link or HTTP: which one a plugin is reached by, and who looks on |
-//! | `view`, `watch`, `metrics`, `readiness` | what people and programs see |
+//! | `view`, `watch`, `metrics`, `squeeze`, `readiness` | what people and programs see |
 //!
 //! Locks are short and never held over an await; none is taken while another is held, but for that of the store's queue,
 //! which is taken last: rows must not overtake each other.
@@ -43,6 +43,7 @@ mod recover;
 mod registry;
 mod rest;
 mod retry;
+mod squeeze;
 mod store;
 mod sync;
 mod view;
@@ -61,7 +62,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     calls::CallTable,
     metrics::Metrics,
-    placement::Candidate,
+    placement::{Candidate, Wish},
     pods::PodTable,
     registry::{Registry, lock},
     store::Store,
@@ -73,7 +74,7 @@ use crate::{
     wire::{PodRef, Status, Subprotocol},
 };
 
-pub use config::{CallMeta, DeleteWhenOffline, HubConfig, Identity};
+pub use config::{CallMeta, Compression, DeleteWhenOffline, HubConfig, Identity};
 pub use exchange::{Exchange, Upload};
 pub use logs::{LogPiece, LogQuery, LogViewer};
 pub use placement::{ANNOTATION, NODE_LABEL};
@@ -134,18 +135,22 @@ impl Hub {
     }
 
     /// Runs one accepted link to its end: handshake, sync, calls. Dropping the future ends the link.
-    pub async fn serve_link<T: Transport>(self: Arc<Self>, transport: T, identity: Identity) {
-        link::serve(self, transport, identity, Subprotocol::Proto).await;
+    pub fn serve_link<T: Transport>(
+        self: Arc<Self>,
+        transport: T,
+        identity: Identity,
+    ) -> impl Future<Output = ()> + Send {
+        link::serve(self, transport, identity, Subprotocol::Proto)
     }
 
     /// [`Hub::serve_link`] of a link on which this subprotocol was agreed.
-    pub async fn serve_link_as<T: Transport>(
+    pub fn serve_link_as<T: Transport>(
         self: Arc<Self>,
         transport: T,
         identity: Identity,
         subprotocol: Subprotocol,
-    ) {
-        link::serve(self, transport, identity, subprotocol).await;
+    ) -> impl Future<Output = ()> + Send {
+        link::serve(self, transport, identity, subprotocol)
     }
 
     /// All plugins that are known, by name.
@@ -238,8 +243,13 @@ impl Hub {
         read(&lock(&self.pods))
     }
 
-    fn candidates(&self) -> Vec<Candidate> {
-        let mut candidates = self.registry.candidates();
+    /// The plugins that [`placement::place`] chooses from: none, or one, where the wish leaves no choice. Thousands of
+    /// plugins are not looked at for each pod.
+    fn candidates(&self, wish: Wish<'_>) -> Vec<Candidate> {
+        if wish.named().is_some() {
+            return Vec::new();
+        }
+        let mut candidates = self.registry.candidates(wish.node_name);
         self.read_pods(|pods| {
             for candidate in &mut candidates {
                 candidate.pods = pods.active(&candidate.name);

@@ -188,7 +188,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::{
-        hub::HubConfig,
+        hub::{
+            HubConfig,
+            placement::{Wish, place},
+        },
         wire::{Outbox, PodRef, Presence, Register},
     };
 
@@ -214,6 +217,36 @@ mod tests {
             in_sync: AtomicBool::new(true),
             to_ack: Notify::new(),
         }
+    }
+
+    #[tokio::test]
+    async fn only_a_pod_that_is_free_to_go_anywhere_has_all_plugins_looked_at() {
+        let hub = Hub::new(HubConfig::default()).unwrap();
+        for (name, node) in [("a", "pool"), ("b", "pool"), ("c", "")] {
+            let register = Register {
+                plugin: name.into(),
+                labels: [("node".to_owned(), node.to_owned())].into(),
+                ..Register::default()
+            };
+            hub.registry
+                .attach(register, "test".into(), crate::hub::Way::Link)
+                .unwrap();
+        }
+        let seen = |scope, annotation, node_name| {
+            let wish = Wish {
+                scope,
+                annotation,
+                node_name,
+            };
+            let candidates = hub.candidates(wish);
+            (candidates.len(), place(wish, &candidates).ok())
+        };
+        let some = |name: &str| Some(name.to_owned());
+        assert_eq!(seen(Some("b"), None, Some("a")), (0, some("b")));
+        assert_eq!(seen(None, Some("b"), Some("a")), (0, some("b")));
+        assert_eq!(seen(None, Some(""), Some("c")), (1, some("c")));
+        assert_eq!(seen(None, None, Some("pool")), (3, some("a")));
+        assert_eq!(seen(None, None, None), (3, None));
     }
 
     fn event(epoch: u64, seq: u64) -> PodEvent {

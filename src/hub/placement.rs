@@ -21,6 +21,13 @@ pub(crate) struct Wish<'a> {
     pub(crate) node_name: Option<&'a str>,
 }
 
+impl<'a> Wish<'a> {
+    /// The plugin that is named outright.
+    pub(crate) fn named(&self) -> Option<&'a str> {
+        self.scope.or(self.annotation.filter(|name| !name.is_empty()))
+    }
+}
+
 /// One known plugin, connected or not.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
@@ -37,7 +44,7 @@ pub(crate) struct Candidate {
 /// UNAVAILABLE when no plugin is known at all (one may connect soon), FAILED_PRECONDITION when there are
 /// several and nothing tells which one; the text lists them.
 pub(crate) fn place(wish: Wish<'_>, candidates: &[Candidate]) -> Result<String, Status> {
-    if let Some(name) = wish.scope.or(wish.annotation.filter(|name| !name.is_empty())) {
+    if let Some(name) = wish.named() {
         return Ok(name.to_owned());
     }
     if let Some(node) = wish.node_name.filter(|node| !node.is_empty()) {
@@ -75,7 +82,7 @@ pub(crate) fn place(wish: Wish<'_>, candidates: &[Candidate]) -> Result<String, 
 
 /// Whether the pool of a node decides and none of its plugins can start pods now: one of them may come soon.
 pub(crate) fn waits_for_pool(wish: Wish<'_>, candidates: &[Candidate]) -> bool {
-    let named = wish.scope.is_some() || wish.annotation.is_some_and(|name| !name.is_empty());
+    let named = wish.named().is_some();
     let Some(node) = wish.node_name.filter(|node| !named && !node.is_empty()) else {
         return false;
     };

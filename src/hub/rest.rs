@@ -183,17 +183,16 @@ impl Hub {
             Some(owner) if scope.is_none_or(|scope| scope == owner) => owner,
             Some(_) => return Err(no_pod(&query)),
             // Not in the table: the plugin itself may know it, if it is clear which one.
-            None => place(
-                Wish {
+            None => {
+                let wish = Wish {
                     scope,
                     ..Wish::default()
-                },
-                &self.candidates(),
-            )
-            .map_err(|status| match status.kind() {
-                Code::Unavailable => status,
-                _ => no_pod(&query),
-            })?,
+                };
+                place(wish, &self.candidates(wish)).map_err(|status| match status.kind() {
+                    Code::Unavailable => status,
+                    _ => no_pod(&query),
+                })?
+            }
         };
         self.open_log(plugin, query).await
     }

@@ -45,7 +45,8 @@ pub(crate) struct Plan {
 /// Runs until the caller drops it, at the end of the connection.
 pub(crate) async fn run(hub: Arc<Hub>, link: &Link, route: &Route, plan: Plan) {
     if plan.first_read {
-        first_read(&hub, link, route).await;
+        // Boxed, as all that is done seldom: a link at rest keeps no room for it.
+        Box::pin(first_read(&hub, link, route)).await;
         if hub.registry.synced(&link.plugin, link.number) {
             hub.mark_changed(&link.plugin);
         }
@@ -82,9 +83,9 @@ async fn keep_reading(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
             () = sleep_until(due) => false,
         };
         let read = if asked_for {
-            read_named(hub, link, route, hub.dropped(&link.plugin)).await
+            Box::pin(read_named(hub, link, route, hub.dropped(&link.plugin))).await
         } else {
-            read_all(hub, link, route).await
+            Box::pin(read_all(hub, link, route)).await
         };
         if !asked_for && read.is_ok() {
             hub.registry.synced(&link.plugin, link.number);
@@ -108,7 +109,7 @@ async fn keep_deleting(hub: &Hub, link: &Link, route: &Route) {
             sleep(DELETE_AGAIN).await;
             continue;
         }
-        replay_deletes(hub, link, route).await;
+        Box::pin(replay_deletes(hub, link, route)).await;
         if hub.calls.has_pending(&link.plugin) {
             let _ = timeout(DELETE_AGAIN, added).await;
         } else {

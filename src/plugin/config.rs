@@ -3,23 +3,12 @@
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use super::journal::OpenError;
+pub use crate::connection::Compression;
 use crate::{
     limits,
     transport::{Endpoint, TlsConfig},
     wire::Subprotocol,
 };
-
-/// Whether packets of the link may be compressed. Frames that carry secrets never are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Compression {
-    /// Unless the hub is on this machine: there it costs more than it saves.
-    #[default]
-    Auto,
-    /// If the hub can.
-    On,
-    /// Never.
-    Off,
-}
 
 /// Settings of a plugin. [`PluginConfig::new`] fills in the defaults; [`super::Plugin::new`] checks them.
 #[derive(Clone)]
@@ -48,6 +37,10 @@ pub struct PluginConfig {
     pub codec: Subprotocol,
     /// Whether packets may be compressed (feature `zstd`).
     pub compression: Compression,
+    /// Level of zstd of the packets that this side sends: one of [`limits::COMPRESS_LEVELS`].
+    pub compression_level: i32,
+    /// Packets of this many bytes and more are compressed: one of [`limits::COMPRESS_FROM_RANGE`].
+    pub compression_threshold: usize,
     /// Where to write down what a restart must not lose: events that the hub has not acknowledged, and which pods
     /// were submitted. A directory of this plugin alone, on a local disk; made when it is missing. Without one
     /// both are kept in memory.
@@ -90,6 +83,8 @@ impl PluginConfig {
             tls: TlsConfig::default(),
             codec: Subprotocol::Proto,
             compression: Compression::Auto,
+            compression_level: limits::COMPRESS_LEVEL,
+            compression_threshold: limits::COMPRESS_FROM,
             state_dir: None,
             jobs_epoch: 0,
             ping_interval: None,
@@ -104,11 +99,8 @@ impl PluginConfig {
 
     /// Whether the plugin offers the feature `zstd`.
     pub(super) fn offers_compression(&self) -> bool {
-        match self.compression {
-            Compression::Auto => Endpoint::parse(&self.hub).is_ok_and(|hub| !hub.is_local()),
-            Compression::On => true,
-            Compression::Off => false,
-        }
+        self.compression
+            .is_wanted(Endpoint::parse(&self.hub).map_or(true, |hub| hub.is_local()))
     }
 
     /// Checks every setting.
@@ -148,6 +140,17 @@ impl PluginConfig {
         if self.token.as_deref().is_some_and(|token| !is_token(token)) {
             return Err(ConfigError::new("token", "(not shown)", TOKEN_BOUND));
         }
+        let (levels, sizes) = (limits::COMPRESS_LEVELS, limits::COMPRESS_FROM_RANGE);
+        if !levels.contains(&self.compression_level) {
+            let bound = format!("{} to {}", levels.start(), levels.end());
+            let level = self.compression_level.to_string();
+            return Err(ConfigError::new("compression_level", &level, bound));
+        }
+        if !sizes.contains(&self.compression_threshold) {
+            let bound = format!("{} to {} bytes", sizes.start(), sizes.end());
+            let size = self.compression_threshold.to_string();
+            return Err(ConfigError::new("compression_threshold", &size, bound));
+        }
         let second = Duration::from_secs(1);
         check_range("reconnect_min", self.reconnect_min, second / 10, 600 * second)?;
         check_range(
@@ -186,6 +189,8 @@ impl fmt::Debug for PluginConfig {
             .field("tls", &self.tls)
             .field("codec", &self.codec)
             .field("compression", &self.compression)
+            .field("compression_level", &self.compression_level)
+            .field("compression_threshold", &self.compression_threshold)
             .field("state_dir", &self.state_dir)
             .field("jobs_epoch", &self.jobs_epoch)
             .field("ping_interval", &self.ping_interval)
@@ -347,6 +352,24 @@ mod tests {
         }
         assert!(offers("wss://hub.example.org/ws", Compression::Auto));
         assert!(!offers("wss://hub.example.org/ws", Compression::Off));
+    }
+
+    #[test]
+    fn a_level_and_a_threshold_of_compression_have_bounds() {
+        for level in [0, 10, -1] {
+            let text = error(|config| config.compression_level = level);
+            assert_eq!(
+                text,
+                format!("compression_level is \"{level}\": it must be 1 to 9")
+            );
+        }
+        for size in [0, 63, (1 << 20) + 1] {
+            let text = error(|config| config.compression_threshold = size);
+            assert_eq!(
+                text,
+                format!("compression_threshold is \"{size}\": it must be 64 to 1048576 bytes")
+            );
+        }
     }
 
     #[test]

@@ -323,6 +323,8 @@ impl<H: Handler> Plugin<H> {
         self.enter(LinkState::Registering);
         let (mut config, codec) = (connection::Config::dialling(), self.config.codec);
         config.dial_ping_interval = self.config.ping_interval;
+        config.compress_level = self.config.compression_level;
+        config.compress_from = self.config.compression_threshold;
         let registered = connection::register_as(transport, self.introduction(node), config, codec).await?;
         self.resume(&registered.welcome)?;
         Ok(registered)

@@ -1,8 +1,8 @@
 //! What one side of a link allows and expects.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::Rate;
+use super::{Rate, Squeezed};
 use crate::{limits, wire::Limits};
 
 /// Bounds and timers of one side. The defaults are those of [`crate::limits`].
@@ -35,6 +35,12 @@ pub struct Config {
     pub peer_frames: Option<Rate>,
     /// How often the peer's transport may ping before the link is closed; none: it is trusted.
     pub socket_pings: Option<Rate>,
+    /// Packets of this many bytes and more are compressed, where the feature `zstd` is in force.
+    pub compress_from: usize,
+    /// At which level of zstd: one of [`limits::COMPRESS_LEVELS`].
+    pub compress_level: i32,
+    /// Where compressed packets are counted, beside those of other links; none: nowhere.
+    pub squeezed: Option<Arc<Squeezed>>,
 }
 
 /// Of a side that trusts its peer: no rates.
@@ -54,6 +60,9 @@ impl Default for Config {
             write_stall: limits::WRITE_STALL,
             peer_frames: None,
             socket_pings: None,
+            compress_from: limits::COMPRESS_FROM,
+            compress_level: limits::COMPRESS_LEVEL,
+            squeezed: None,
         }
     }
 }

@@ -15,6 +15,7 @@
 //! ```
 
 mod calls;
+mod compression;
 mod config;
 mod credit;
 mod drain;
@@ -40,6 +41,7 @@ use std::{
 use bytes::Bytes;
 
 pub use calls::streams_body;
+pub use compression::{Compression, Squeezed, Tally};
 pub use config::Config;
 pub use event::Event;
 pub use flow::Offer;
@@ -48,7 +50,10 @@ pub use rate::Rate;
 use crate::{
     code::CloseCode,
     limits,
-    wire::{Binary, Codec, CodecError, Frame, Limits, Side, StreamId, Subprotocol, frame::Body},
+    wire::{
+        Binary, Codec, CodecError, Frame, Limits, Side, StreamId, Subprotocol, codec::declared_size,
+        frame::Body,
+    },
 };
 use {
     intake::{Intake, is_started_by_peer, unpin},
@@ -133,10 +138,11 @@ impl Session {
             peer_limits: Limits::default().or_defaults(),
             features: HashSet::new(),
             streams,
-            schedule: Schedule::default(),
+            schedule: Schedule::new(),
             keepalive,
             intake,
-            events: VecDeque::new(),
+            // Room for one: the first push would make room for four, of 400 bytes each, on thousands of idle links.
+            events: VecDeque::with_capacity(1),
             handshake_deadline,
             drain_deadline: None,
             closing: None,
@@ -165,6 +171,7 @@ impl Session {
             return;
         }
         self.end_pause(now);
+        self.count_squeezed(&message);
         match self.codec.decode(message, self.config.max_message) {
             Ok(mut frames) => {
                 unpin(&mut frames);
@@ -178,6 +185,15 @@ impl Session {
             Err(CodecError::Version(text)) => self.close(CloseCode::VERSION, &text),
             Err(error @ CodecError::TooLarge { .. }) => self.close(CloseCode::TOO_BIG, &error.to_string()),
             Err(error) => self.close(CloseCode::INVALID, &error.to_string()),
+        }
+    }
+
+    fn count_squeezed(&self, message: &Bytes) {
+        if self.schedule.compress
+            && let Some(squeezed) = &self.config.squeezed
+            && let Some(plain) = declared_size(message)
+        {
+            squeezed.received.add(plain, message.len() as u64);
         }
     }
 

@@ -12,9 +12,6 @@ use crate::{
     wire::{StreamId, codec::compress_packet, frame::Body},
 };
 
-/// Below this a packet is not worth compressing.
-const COMPRESS_FROM: usize = 1_024;
-
 impl Session {
     /// The next message to write: frames joined up to about 64 KiB where the form allows it, never above what the peer
     /// takes.
@@ -50,10 +47,13 @@ impl Session {
         self.check_drained();
         if self.schedule.compress
             && !self.schedule.plain_only
-            && out.len() >= COMPRESS_FROM
-            && let Some(squeezed) = compress_packet(&out)
+            && out.len() >= self.config.compress_from
+            && let Some(squeezed) = compress_packet(&out, self.config.compress_level)
         {
             self.stats.packets_compressed += 1;
+            if let Some(tally) = &self.config.squeezed {
+                tally.sent.add(out.len() as u64, squeezed.len() as u64);
+            }
             return Some(squeezed);
         }
         Some(out.into())

@@ -52,6 +52,15 @@ pub(crate) enum Item {
 }
 
 impl Schedule {
+    /// Of a session at rest: room for one, as frames are large, and one of them is mostly all that waits.
+    pub(crate) fn new() -> Self {
+        Self {
+            handshake: VecDeque::with_capacity(1),
+            calls: VecDeque::with_capacity(1),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn handshake(&mut self, body: Body) {
         self.handshake.push_back(body);
     }

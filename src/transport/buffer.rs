@@ -1,7 +1,7 @@
-//! [`Buffered`]: a read buffer that is small while a link is idle and large while bytes flow.
+//! [`Buffered`]: a read buffer that is not there while a link is idle and large while bytes flow.
 //!
-//! The WebSocket codec keeps a fixed 4 KiB read buffer (it cannot be resized later); this one saves the
-//! system calls that would cost, without 64 KiB for each of thousands of idle links.
+//! The WebSocket codec keeps a fixed 4 KiB read buffer (it cannot be resized later), which is all that an idle link reads
+//! into; this one saves the system calls that would cost, without 64 KiB for each of thousands of idle links.
 
 use std::{
     io,
@@ -14,11 +14,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::large::Large;
 
-/// Size while idle, in bytes.
+/// What is read at once while idle, in bytes: the size of the codec's own buffer.
 pub(super) const IDLE: usize = 4 << 10;
 /// Size while bytes flow, in bytes.
 pub(super) const FLOWING: usize = 64 << 10;
-/// So many small reads in a row make the buffer small again. A link at rest reads about once in 20 s.
+/// So many small reads in a row make the buffer go again. A link at rest reads about once in 20 s.
 const QUIET_READS: u8 = 8;
 
 /// A stream with its own read buffer and a count of the bytes it took.
@@ -41,7 +41,7 @@ impl<S> Buffered<S> {
         Self {
             inner,
             early,
-            buffer: vec![0; IDLE].into(),
+            buffer: Box::default(),
             start: 0,
             end: 0,
             quiet: 0,
@@ -61,7 +61,7 @@ impl<S> Buffered<S> {
         self.large = Some(large);
     }
 
-    /// Resizes the empty buffer after a read of `size` bytes.
+    /// Resizes the empty buffer after a read of `size` bytes into it.
     fn adapt(&mut self, size: usize) {
         let now = self.buffer.len();
         let next = if size == now {
@@ -69,7 +69,7 @@ impl<S> Buffered<S> {
             (now * 4).min(FLOWING)
         } else if size < now / 4 {
             self.quiet += 1;
-            if self.quiet < QUIET_READS { now } else { IDLE }
+            if self.quiet < QUIET_READS { now } else { 0 }
         } else {
             self.quiet = 0;
             now
@@ -86,12 +86,6 @@ impl<S> Buffered<S> {
 impl<S: AsyncRead + Unpin> Buffered<S> {
     /// Fills the empty buffer. `Ready(0)` is the end of the stream.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        // The last read has been taken whole, so its size may decide the size for the next one.
-        if self.end > 0 {
-            self.adapt(self.end);
-        }
-        self.start = 0;
-        self.end = 0;
         let mut buffer = ReadBuf::new(&mut self.buffer);
         ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer))?;
         self.end = buffer.filled().len();
@@ -103,6 +97,10 @@ impl<S: AsyncRead + Unpin> Buffered<S> {
         // Bounded work per poll: the peer may send faster than this side can throw away.
         const ROUNDS: usize = 32;
         self.early.clear();
+        (self.start, self.end) = (0, 0);
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; IDLE].into();
+        }
         for _ in 0..ROUNDS {
             match ready!(self.poll_fill(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),
@@ -129,8 +127,24 @@ impl<S: AsyncRead + Unpin> AsyncRead for Buffered<S> {
             }
             return Poll::Ready(Ok(()));
         }
-        if this.start == this.end && ready!(this.poll_fill(cx))? == 0 {
-            return Poll::Ready(Ok(()));
+        if this.start == this.end {
+            // The last read has been taken whole, so its size may decide the size for the next one.
+            if this.end > 0 {
+                this.adapt(this.end);
+            }
+            (this.start, this.end) = (0, 0);
+            if this.buffer.is_empty() {
+                let before = out.filled().len();
+                ready!(Pin::new(&mut this.inner).poll_read(cx, out))?;
+                // More than fits is waiting.
+                if out.remaining() == 0 && out.filled().len() - before >= IDLE / 2 {
+                    this.buffer = vec![0; 4 * IDLE].into();
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if ready!(this.poll_fill(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
         }
         let size = (this.end - this.start).min(out.remaining());
         out.put_slice(&this.buffer[this.start..this.start + size]);
@@ -198,14 +212,15 @@ mod tests {
     async fn the_buffer_grows_while_bytes_flow() {
         let source: Vec<u8> = (0..1_000_000u32).map(|i| i as u8).collect();
         let mut buffered = Buffered::new(&source[..], Bytes::new());
-        assert_eq!(buffered.buffer.len(), IDLE);
-        assert_eq!(drain(&source, 1000, &mut buffered).await, source);
+        assert_eq!(buffered.buffer.len(), 0);
+        assert_eq!(drain(&source, IDLE, &mut buffered).await, source);
         assert_eq!(buffered.buffer.len(), FLOWING);
     }
 
     #[test]
-    fn the_buffer_shrinks_after_a_row_of_small_reads() {
+    fn the_buffer_goes_after_a_row_of_small_reads() {
         let mut buffered = Buffered::new(tokio::io::empty(), Bytes::new());
+        buffered.buffer = vec![0; IDLE].into();
         for _ in 0..3 {
             buffered.adapt(buffered.buffer.len());
         }
@@ -215,7 +230,18 @@ mod tests {
         }
         assert_eq!(buffered.buffer.len(), FLOWING);
         buffered.adapt(10);
-        assert_eq!(buffered.buffer.len(), IDLE);
+        assert_eq!(buffered.buffer.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn small_reads_need_no_buffer_and_lose_nothing() {
+        let source: Vec<u8> = (0..50_000u32).map(|i| i as u8).collect();
+        for step in [1, 7, 1_000, IDLE / 2, IDLE, IDLE + 1, FLOWING] {
+            let mut buffered = Buffered::new(&source[..], Bytes::new());
+            assert_eq!(drain(&source, step, &mut buffered).await, source, "{step}");
+            let small = step < IDLE / 2;
+            assert!(!small || buffered.buffer.is_empty(), "{step}");
+        }
     }
 
     #[tokio::test]

@@ -11,19 +11,18 @@ use std::{
 use rustls::ServerConfig;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::{
-    net::{TcpListener, TcpStream, UnixListener},
+    net::{TcpListener, TcpSocket, TcpStream, UnixListener},
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
 
 use super::{Io, endpoint::MAX_UNIX_PATH, handshake::handshake, io::tune};
+use crate::limits;
 
 /// TLS handshakes at once; while there are so many, further peers wait in the kernel's queue.
 const MAX_HANDSHAKES: usize = 512;
 /// Pause after an accept that failed for want of a resource.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Length of the kernel's queue.
-const BACKLOG: i32 = 1024;
 
 /// Accepts peers. Dropping it closes the socket and removes a Unix socket's file.
 #[derive(Debug)]
@@ -83,7 +82,7 @@ impl Listener {
                 let forms = "give HOST:PORT, for example 127.0.0.1:3000, or unix:///path";
                 return Err(fail(forms.to_owned(), None));
             }
-            let listener = TcpListener::bind(address)
+            let listener = bind_tcp(address)
                 .await
                 .map_err(|error| fail(advice(&error), Some(error)))?;
             ListenSocket::Tcp(listener)
@@ -211,6 +210,30 @@ impl Drop for SocketFile {
     }
 }
 
+/// As [`TcpListener::bind`], but with room for all plugins of a site that come back in the same second: one that finds the
+/// queue full is not told, and tries again after 1, 3 and 7 s.
+async fn bind_tcp(address: &str) -> io::Result<TcpListener> {
+    let mut last = None;
+    for address in tokio::net::lookup_host(address).await? {
+        let bound = || {
+            let socket = if address.is_ipv4() {
+                TcpSocket::new_v4()?
+            } else {
+                TcpSocket::new_v6()?
+            };
+            // The sockets of a hub that has just ended do not keep its address.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(limits::LISTEN_BACKLOG.into())
+        };
+        match bound() {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the name has no address")))
+}
+
 async fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     if !path.is_absolute() || path.as_os_str().len() > MAX_UNIX_PATH {
         let text = "a Unix socket needs a path from the root of at most 107 bytes: unix:///path/of.sock";
@@ -230,7 +253,7 @@ async fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
         path: path.to_owned(),
         identity: (found.dev(), found.ino()),
     };
-    socket.listen(BACKLOG)?;
+    socket.listen(limits::LISTEN_BACKLOG.into())?;
     Ok((
         UnixListener::from_std(std::os::unix::net::UnixListener::from(socket))?,
         file,

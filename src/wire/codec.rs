@@ -1,10 +1,13 @@
 //! Bytes to packets and back.
 
-use std::{cell::RefCell, fmt};
+use std::{cell::RefCell, fmt, io};
 
 use bytes::{Buf, BufMut, Bytes};
 use prost::{Message, encoding};
-use zstd::bulk::{Compressor, Decompressor};
+use zstd::{
+    bulk::{Compressor, Decompressor},
+    zstd_safe::CParameter,
+};
 
 use super::{Frame, Packet, Status, StreamId, Subprotocol, frame::Body};
 use crate::limits;
@@ -182,23 +185,72 @@ pub fn decode_packet(message: Bytes, limit: usize) -> Result<Vec<Frame>, CodecEr
     Ok(inner.frames)
 }
 
-/// Level of the packets that are sent: more costs more time than it saves bytes.
-const LEVEL: i32 = 1;
+/// The tag of `Packet.zstd`: field 2, length-delimited.
+const ZSTD_TAG: u8 = 0x12;
+
+/// Scratch space over this is given back after the packet that needed it.
+const SCRATCH: usize = 256 << 10;
 
 thread_local! {
     /// Making these costs more than a small packet, and they are large: one each a thread, for all links.
-    static SQUEEZE: RefCell<Option<Compressor<'static>>> = RefCell::new(Compressor::new(LEVEL).ok());
+    static SQUEEZE: RefCell<Option<Squeezer>> = RefCell::new(Squeezer::new().ok());
     static INFLATE: RefCell<Option<Decompressor<'static>>> = RefCell::new(Decompressor::new().ok());
 }
 
-/// Compresses an encoded packet of plain frames, or gives nothing when that would not make it smaller.
-pub fn compress_packet(plain: &[u8]) -> Option<Bytes> {
-    let squeezed = SQUEEZE.with_borrow_mut(|context| context.as_mut()?.compress(plain).ok())?;
-    let packet = Packet {
-        frames: Vec::new(),
-        zstd: squeezed.into(),
-    };
-    (packet.encoded_len() < plain.len()).then(|| packet.encode_to_vec().into())
+/// A compressor, the level that it is set to, and where its output goes first.
+struct Squeezer {
+    context: Compressor<'static>,
+    level: i32,
+    scratch: Vec<u8>,
+}
+
+impl Squeezer {
+    fn new() -> io::Result<Self> {
+        let level = limits::COMPRESS_LEVEL;
+        Ok(Self {
+            context: Compressor::new(level)?,
+            level,
+            scratch: Vec::new(),
+        })
+    }
+
+    fn packet(&mut self, plain: &[u8], level: i32) -> Option<Bytes> {
+        if self.level != level {
+            self.context
+                .set_parameter(CParameter::CompressionLevel(level))
+                .ok()?;
+            self.level = level;
+        }
+        self.scratch.clear();
+        self.scratch.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+        let len = self.context.compress_to_buffer(plain, &mut self.scratch).ok()?;
+        let whole = 1 + encoding::encoded_len_varint(len as u64) + len;
+        let packet = (whole < plain.len()).then(|| {
+            let mut packet = Vec::with_capacity(whole);
+            packet.put_u8(ZSTD_TAG);
+            encoding::encode_varint(len as u64, &mut packet);
+            packet.put_slice(&self.scratch);
+            packet.into()
+        });
+        if self.scratch.capacity() > SCRATCH {
+            self.scratch = Vec::new();
+        }
+        packet
+    }
+}
+
+/// Compresses an encoded packet of plain frames at a level of [`limits::COMPRESS_LEVELS`], or gives nothing when that
+/// would not make it smaller. A level may change from packet to packet at no cost.
+pub fn compress_packet(plain: &[u8], level: i32) -> Option<Bytes> {
+    SQUEEZE.with_borrow_mut(|squeezer| squeezer.as_mut()?.packet(plain, level))
+}
+
+/// What a compressed message says that it is when inflated, in bytes; none for a plain one. For counting: decoding checks
+/// for itself.
+pub(crate) fn declared_size(message: &[u8]) -> Option<u64> {
+    let mut rest = message.strip_prefix(&[ZSTD_TAG])?;
+    encoding::decode_varint(&mut rest).ok()?;
+    zstd::zstd_safe::get_frame_content_size(rest).ok()?
 }
 
 /// The largest window a sender may ask for: 8 MiB (RFC 8878 section 3.1.1.1.2 recommends to support as much). A

@@ -1,6 +1,9 @@
 //! `towline bench` as its users run it: what it prints, what it refuses, and the documents that it makes.
 #![allow(clippy::unwrap_used)]
 
+mod codec;
+mod fleet;
+
 use std::{
     fs,
     path::{Path, PathBuf},

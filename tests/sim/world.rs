@@ -281,6 +281,14 @@ impl World {
         }
     }
 
+    fn compression(&self) -> Compression {
+        if self.compression {
+            Compression::On
+        } else {
+            Compression::Off
+        }
+    }
+
     fn start_hub(&self) {
         if self.hub.borrow().is_some() {
             return;
@@ -288,7 +296,7 @@ impl World {
         let config = HubConfig {
             state_dir: self.file.clone().map_or(StateDir::None, StateDir::Memory),
             anti_entropy: self.anti_entropy,
-            compression: self.compression,
+            compression: self.compression(),
             ..HubConfig::default()
         };
         let hub = match Hub::new(config) {
@@ -334,11 +342,7 @@ impl World {
         let mut config = PluginConfig::new("ws://hub/ws", process.name.as_str());
         config.instance = format!("{}-{}", process.name, process.instance.get());
         config.jobs_epoch = 1;
-        config.compression = if self.compression {
-            Compression::On
-        } else {
-            Compression::Off
-        };
+        config.compression = self.compression();
         let mut rng = self.rng.borrow_mut();
         let site = Site {
             batch: process.batch.clone(),

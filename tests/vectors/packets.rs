@@ -269,7 +269,7 @@ pub(crate) fn packets() -> BTreeMap<&'static str, Bytes> {
             )]),
         ),
         ("two_packets_joined", joined.freeze()),
-        ("zstd", compress_packet(&large).unwrap()),
+        ("zstd", compress_packet(&large, 1).unwrap()),
         ("unknown_body", unknown_body),
         ("unknown_fields", unknown_fields.freeze()),
     ])

@@ -13,6 +13,30 @@ pub enum BenchCommand {
     Hub(BenchArgs),
     /// Make the tables and charts of docs/BENCHMARKS.md from reports
     Report(ReportArgs),
+    /// What a frame costs in protobuf and in JSON, and what compression costs and saves
+    Codec(BenchArgs),
+    /// Thousands of plugins at one hub: memory of each, connects, events, status, and all of them coming back at once
+    Fleet(FleetArgs),
+    /// The plugins of a fleet (used by bench fleet)
+    #[command(hide = true)]
+    FleetPlugins {
+        /// The hub's link
+        #[arg(long, value_name = "URL")]
+        hub: String,
+        /// CA certificates (PEM)
+        #[arg(long, value_name = "FILE")]
+        ca_file: Option<PathBuf>,
+    },
+    /// A server with idle streams over tonic (used by bench fleet)
+    #[command(hide = true)]
+    FleetTonicServer,
+    /// Clients with idle streams over tonic (used by bench fleet)
+    #[command(hide = true)]
+    FleetTonicClients {
+        /// The server
+        #[arg(long, value_name = "URL")]
+        to: String,
+    },
 }
 
 /// What `towline bench report` takes.
@@ -27,6 +51,23 @@ pub struct ReportArgs {
     /// Write nothing; fail when the documents do not say what the reports do
     #[arg(long)]
     pub check: bool,
+}
+
+/// `towline bench fleet`
+#[derive(Debug, Clone, clap::Args)]
+pub struct FleetArgs {
+    /// How many plugins, at most 10,000 [default: 1000]
+    #[arg(long, value_name = "N")]
+    pub plugins: Option<usize>,
+    /// Measure all of it over TLS too
+    #[arg(long)]
+    pub tls: bool,
+    /// 500 plugins and fewer requests, in less than a minute
+    #[arg(long)]
+    pub quick: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
+    pub output: BenchFormat,
 }
 
 /// What every bench takes.

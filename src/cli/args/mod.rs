@@ -9,7 +9,7 @@ mod roles;
 
 pub(super) use bench::BenchCommand;
 #[cfg(feature = "bench")]
-pub(super) use bench::{BenchArgs, BenchFormat, ReportArgs};
+pub(super) use bench::{BenchArgs, BenchFormat, FleetArgs, ReportArgs};
 pub(super) use client::{
     ClientArgs, CreateArgs, DeleteArgs, DeleteKind, GetArgs, Kind, LogsArgs, ObjectFormat, StatusArgs,
 };
@@ -58,7 +58,7 @@ pub enum Command {
     /// Start a hub and a plugin, run a sample pod, show its events and logs
     Demo(DemoArgs),
     /// Serve interLink's REST and accept plugins
-    Hub(HubArgs),
+    Hub(Box<HubArgs>),
     /// Dial a hub and run pods for it
     Plugin(Box<PluginArgs>),
     /// List plugins or pods

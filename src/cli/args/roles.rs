@@ -67,6 +67,17 @@ pub struct HubArgs {
     /// repeated [env: TOWLINE_PLUGIN_URLS, separated by commas]
     #[arg(long = "plugin-url", value_name = "NAME=URL")]
     pub plugin_urls: Vec<String>,
+    /// Compress the links of plugins that offer it: on, off, or auto: unless they come from this machine [default: auto]
+    /// [env: TOWLINE_COMPRESSION]
+    #[arg(long, value_name = "WHEN")]
+    pub compression: Option<String>,
+    /// Compress them at this level of zstd, 1 to 9: more is smaller and slower [default: 1]
+    /// [env: TOWLINE_COMPRESSION_LEVEL]
+    #[arg(long, value_name = "LEVEL")]
+    pub compression_level: Option<String>,
+    /// Compress packets of this many bytes and more [default: 1024] [env: TOWLINE_COMPRESSION_THRESHOLD]
+    #[arg(long, value_name = "BYTES")]
+    pub compression_threshold: Option<String>,
     /// File with settings (YAML) [env: TOWLINE_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -129,6 +140,13 @@ pub struct PluginArgs {
     /// [env: TOWLINE_COMPRESSION]
     #[arg(long, value_name = "WHEN")]
     pub compression: Option<String>,
+    /// Compress it at this level of zstd, 1 to 9: more is smaller and slower [default: 1]
+    /// [env: TOWLINE_COMPRESSION_LEVEL]
+    #[arg(long, value_name = "LEVEL")]
+    pub compression_level: Option<String>,
+    /// Compress packets of this many bytes and more [default: 1024] [env: TOWLINE_COMPRESSION_THRESHOLD]
+    #[arg(long, value_name = "BYTES")]
+    pub compression_threshold: Option<String>,
     /// Label for placement, such as node=slurm; may be repeated [env: TOWLINE_LABELS, separated by commas]
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub labels: Vec<String>,

@@ -39,7 +39,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Exit> {
     logging::install(args.log_level.as_deref(), args.log_format, default_level)?;
     match args.command {
         Command::Demo(args) => block_on(demo::run(args)),
-        Command::Hub(args) => block_on(hub::run(args)),
+        Command::Hub(args) => block_on(hub::run(*args)),
         Command::Plugin(args) => block_on(plugin::run(*args)),
         Command::Get(args) => block_on(get::run(args)),
         Command::Create(args) => block_on(create::run(args)),

@@ -88,7 +88,9 @@ async fn link<H: Handler>(
     config.kind = settings.rest.kind.value;
     config.labels = settings.labels.value;
     config.token_file = settings.token_file.value;
-    config.compression = settings.compression.value;
+    config.compression = settings.compression.when.value;
+    config.compression_level = settings.compression.level.value;
+    config.compression_threshold = settings.compression.threshold.value;
     config.tls = TlsConfig {
         ca_file: settings.ca_file.value,
         ..TlsConfig::default()

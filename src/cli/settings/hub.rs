@@ -3,9 +3,14 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Listen, PassthroughSettings, Row, Setting, Sources, Transport, WaySettings, file::Span, file::Switch,
-    file::WhenOffline, interlink_file::InterLinkFile, jobscript::JobScriptSettings, parse_bool, parse_path,
-    shown_path,
+    Listen, PassthroughSettings, Row, Setting, Sources, Transport, WaySettings,
+    compression::{CompressionSettings, Given, Keys},
+    file::Span,
+    file::Switch,
+    file::WhenOffline,
+    interlink_file::InterLinkFile,
+    jobscript::JobScriptSettings,
+    parse_bool, parse_path, shown_path,
 };
 use crate::{
     cli::{args::HubArgs, exit::Failure},
@@ -42,7 +47,7 @@ pub(crate) struct HubSettings {
     log_hold: Setting<Duration>,
     anti_entropy: Setting<Duration>,
     delete_when_offline: Setting<WhenOffline>,
-    compression: Setting<Switch>,
+    compression: CompressionSettings,
     /// Plugins' own endpoints.
     pub(crate) passthrough: PassthroughSettings,
     /// Job scripts.
@@ -79,6 +84,20 @@ impl HubSettings {
         let listen = file.listen.map(Into::into);
         let link = file.link_listen.map(Into::into);
         let admin = file.admin_listen.map(Into::into);
+        let compression = CompressionSettings::resolve(
+            Keys::HUB,
+            &Given {
+                when: args.compression.clone(),
+                level: args.compression_level.clone(),
+                threshold: args.compression_threshold.clone(),
+            },
+            Given::of_file(
+                file.compression,
+                file.compression_level,
+                file.compression_threshold,
+            ),
+            sources,
+        )?;
         let passthrough = PassthroughSettings::resolve(&sources.file.hub, sources)?;
         let span = |file: Option<Span>, default| sources.file_only(file.map(|span| span.0), default);
         let mut settings = Self {
@@ -146,7 +165,7 @@ impl HubSettings {
             log_hold: span(file.log_hold, limits::LOG_HOLD),
             anti_entropy: span(file.anti_entropy, limits::ANTI_ENTROPY),
             delete_when_offline: sources.file_only(file.delete_when_offline, WhenOffline::Durable),
-            compression: sources.file_only(file.compression, Switch::On),
+            compression,
             passthrough,
             jobscript: JobScriptSettings::resolve(args, sources, file.jobscript)?,
             plugins: WaySettings::resolve(&args.plugin_urls, sources, interlink.sidecar())?,
@@ -238,7 +257,9 @@ impl HubSettings {
                 WhenOffline::Refuse => DeleteWhenOffline::Refuse,
             },
             anti_entropy: self.anti_entropy.value,
-            compression: self.compression.value == Switch::On,
+            compression: self.compression.when.value,
+            compression_level: self.compression.level.value,
+            compression_threshold: self.compression.threshold.value,
             http_passthrough: self.passthrough.on.value == Switch::On,
             http_only: (self.plugins.iter())
                 .filter(|plugin| plugin.transport.value == Transport::Http)
@@ -297,9 +318,8 @@ impl HubSettings {
             span("hub.log_hold", &self.log_hold),
             span("hub.anti_entropy", &self.anti_entropy),
             self.delete_when_offline.row("hub.delete_when_offline", offline),
-            self.compression
-                .row("hub.compression", self.compression.value.word()),
         ];
+        rows.extend(self.compression.rows());
         rows.extend(self.passthrough.rows());
         rows.extend(self.plugins.iter().flat_map(WaySettings::rows));
         rows

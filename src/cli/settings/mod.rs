@@ -4,6 +4,7 @@
 
 mod address;
 mod client;
+mod compression;
 mod file;
 mod hub;
 mod interlink_config;

@@ -8,15 +8,19 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use self::{
     upstream::UpstreamSettings,
-    values::{link_form, parse_compression, parse_labels, validate_name},
+    values::{link_form, parse_labels, validate_name},
     ways::WaySettings,
 };
-use super::{Row, Setting, Source, Sources, file::Quantity, parse_path, shown_labels, shown_path};
+use super::{
+    Row, Setting, Source, Sources,
+    compression::{CompressionSettings, Given, Keys},
+    file::Quantity,
+    parse_path, shown_labels, shown_path,
+};
 use crate::{
     backend::process::{Capacity, PODS, quantity},
     cli::{args::PluginArgs, exit::Failure},
     limits,
-    plugin::Compression,
 };
 
 /// All settings of a plugin.
@@ -35,7 +39,7 @@ pub(crate) struct PluginSettings {
     /// CA certificates.
     pub(crate) ca_file: Setting<Option<PathBuf>>,
     /// Whether the link may be compressed.
-    pub(crate) compression: Setting<Compression>,
+    pub(crate) compression: CompressionSettings,
     /// For placement.
     pub(crate) labels: Setting<BTreeMap<String, String>>,
     /// Processors to announce, in thousandths; the machine's when none.
@@ -91,17 +95,20 @@ impl PluginSettings {
                 "plugin.backend (from {source}): {value:?} is not known; use process or rest"
             )));
         }
-        let compression = sources.text(
-            "--compression",
-            &args.compression,
-            "TOWLINE_COMPRESSION",
-            file.compression,
-            "auto",
+        let compression = CompressionSettings::resolve(
+            Keys::PLUGIN,
+            &Given {
+                when: args.compression.clone(),
+                level: args.compression_level.clone(),
+                threshold: args.compression_threshold.clone(),
+            },
+            Given::of_file(
+                file.compression,
+                file.compression_level,
+                file.compression_threshold,
+            ),
+            sources,
         )?;
-        let compression = Setting {
-            value: parse_compression(&compression)?,
-            source: compression.source,
-        };
         let state_dir = match path(
             "--state-dir",
             &args.state_dir,
@@ -199,11 +206,6 @@ impl PluginSettings {
         let text = |key, setting: &Setting<String>| setting.row(key, setting.value.as_str());
         let path = |key, setting: &Setting<Option<PathBuf>>| setting.row(key, shown_path(&setting.value));
         let machine = Capacity::of_this_machine();
-        let compression = match self.compression.value {
-            Compression::Auto => "auto",
-            Compression::On => "on",
-            Compression::Off => "off",
-        };
         let cpu = quantity::cpu(self.cpu_millis.value.unwrap_or(machine.cpu_millis));
         let memory = quantity::bytes(self.memory.value.unwrap_or(machine.memory));
         let mut rows = vec![
@@ -214,12 +216,12 @@ impl PluginSettings {
                 .row("plugin.state_dir", self.state_dir.value.display().to_string()),
             path("plugin.token_file", &self.token_file),
             path("plugin.ca_file", &self.ca_file),
-            self.compression.row("plugin.compression", compression),
             self.labels.row("plugin.labels", shown_labels(&self.labels.value)),
             self.cpu_millis.row("plugin.cpu", cpu),
             self.memory.row("plugin.memory", memory),
             self.pods.row("plugin.pods", self.pods.value.to_string()),
         ];
+        rows.extend(self.compression.rows());
         rows.extend(self.rest.rows());
         rows.extend(self.ways.rows());
         rows

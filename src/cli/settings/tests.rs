@@ -5,7 +5,10 @@ mod upstream;
 mod ways;
 
 use super::*;
-use crate::cli::args::{ClientArgs, HubArgs, PluginArgs};
+use crate::{
+    cli::args::{ClientArgs, HubArgs, PluginArgs},
+    connection::Compression,
+};
 
 fn nothing(_: &str) -> Option<String> {
     None
@@ -254,7 +257,7 @@ fn a_token_is_one_visible_word() {
 }
 
 #[test]
-fn compression_is_auto_for_a_plugin_and_on_for_a_hub_unless_told() {
+fn compression_is_auto_at_both_ends_unless_told() {
     let plugin = |text: &str, flag: Option<&str>| {
         let args = PluginArgs {
             name: Some("p".to_owned()),
@@ -274,15 +277,67 @@ fn compression_is_auto_for_a_plugin_and_on_for_a_hub_unless_told() {
         error.contains("\"gzip\"") && error.contains("auto, on or off"),
         "{error}"
     );
-    let hub = |text: &str| {
-        let settings = HubSettings::resolve(&HubArgs::default(), &with_file(text, &nothing)).unwrap();
-        (
+    let hub = |text: &str, flag: Option<&str>| {
+        let args = HubArgs {
+            compression: flag.map(str::to_owned),
+            ..HubArgs::default()
+        };
+        let settings = HubSettings::resolve(&args, &with_file(text, &nothing)).unwrap();
+        let config = settings.hub_config();
+        assert_eq!(
             row(&settings.rows(), "hub.compression").0,
-            settings.hub_config().compression,
-        )
+            config.compression.word()
+        );
+        config.compression
     };
-    assert_eq!(hub(""), ("on".into(), true));
-    assert_eq!(hub("hub: {compression: off}"), ("off".into(), false));
+    assert_eq!(hub("", None), Compression::Auto);
+    assert_eq!(hub("hub: {compression: off}", None), Compression::Off);
+    assert_eq!(hub("hub: {compression: off}", Some("on")), Compression::On);
+}
+
+#[test]
+fn level_and_threshold_of_compression_are_resolved_and_their_bounds_told() {
+    let hub = |text: &str, variables: &'static [(&'static str, &'static str)]| {
+        let environment = move |name: &str| {
+            let found = variables.iter().find(|(variable, _)| *variable == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        HubSettings::resolve(&HubArgs::default(), &with_file(text, &environment))
+            .map(|settings| settings.hub_config())
+            .map(|config| (config.compression_level, config.compression_threshold))
+            .map_err(|error| error.to_string())
+    };
+    let file = "hub: {compression_level: 3, compression_threshold: 4096}";
+    assert_eq!(hub("", &[]), Ok((1, 1_024)));
+    assert_eq!(hub(file, &[]), Ok((3, 4_096)));
+    assert_eq!(hub(file, &[("TOWLINE_COMPRESSION_LEVEL", "9")]), Ok((9, 4_096)));
+    let plugin = |level: &str, threshold: &str| {
+        let args = PluginArgs {
+            name: Some("p".to_owned()),
+            state_dir: Some(PathBuf::from("/s")),
+            compression_level: Some(level.to_owned()),
+            compression_threshold: Some(threshold.to_owned()),
+            ..PluginArgs::default()
+        };
+        PluginSettings::resolve(&args, &with_file("", &nothing))
+            .map(|settings| row(&settings.rows(), "plugin.compression_threshold").0)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(plugin("9", "64"), Ok("64".to_owned()));
+    assert_eq!(
+        plugin("19", "64").unwrap_err(),
+        "plugin.compression_level (from flag --compression-level): \"19\" must be a whole number, 1 to 9"
+    );
+    assert_eq!(
+        plugin("1", "63").unwrap_err(),
+        "plugin.compression_threshold (from flag --compression-threshold): \"63\" must be a whole number, 64 to 1048576 \
+         bytes"
+    );
+    assert!(
+        hub("hub: {compression_level: high}", &[])
+            .unwrap_err()
+            .starts_with("hub.compression_level (from file ")
+    );
 }
 
 #[test]

@@ -65,6 +65,9 @@ pub(crate) enum Applied {
 pub(crate) struct PodTable {
     /// Ordered, so that what is asked and told of them always comes in one order.
     pods: BTreeMap<String, Entry>,
+    /// The uids of each plugin's pods: what one plugin has is asked for whenever it connects, and the others may be
+    /// thousands.
+    of_plugin: HashMap<String, BTreeSet<String>>,
     /// Uids of what changed since [`PodTable::take_touched`].
     touched: BTreeSet<String>,
     gone: Gone,
@@ -119,7 +122,7 @@ impl PodTable {
             } else {
                 self.count(&entry.plugin, 1);
             }
-            self.pods.insert(entry.pod.uid.clone(), entry);
+            self.enter(entry);
         }
     }
 
@@ -311,6 +314,12 @@ impl PodTable {
     /// Removes a pod.
     pub(crate) fn remove(&mut self, uid: &str, now: Instant) -> Option<Entry> {
         let entry = self.pods.remove(uid)?;
+        if let Some(uids) = self.of_plugin.get_mut(&entry.plugin) {
+            uids.remove(uid);
+            if uids.is_empty() {
+                self.of_plugin.remove(&entry.plugin);
+            }
+        }
         self.gone.put(uid, now);
         self.touched.insert(uid.to_owned());
         if entry.terminal {
@@ -344,7 +353,8 @@ impl PodTable {
 
     /// Pods of one plugin.
     pub(crate) fn of<'a>(&'a self, plugin: &'a str) -> impl Iterator<Item = &'a Entry> {
-        self.pods.values().filter(move |entry| entry.plugin == plugin)
+        let uids = self.of_plugin.get(plugin).into_iter().flatten();
+        uids.filter_map(|uid| self.pods.get(uid))
     }
 
     /// Pods of one plugin that are not over.
@@ -355,7 +365,15 @@ impl PodTable {
     fn insert(&mut self, entry: Entry) {
         self.count(&entry.plugin, 1);
         self.touched.insert(entry.pod.uid.clone());
-        self.pods.insert(entry.pod.uid.clone(), entry);
+        self.enter(entry);
+    }
+
+    /// A pod stays with its plugin as long as it is known.
+    fn enter(&mut self, entry: Entry) {
+        let uid = entry.pod.uid.clone();
+        let uids = self.of_plugin.entry(entry.plugin.clone()).or_default();
+        uids.insert(uid.clone());
+        self.pods.insert(uid, entry);
     }
 
     fn set_state(&mut self, uid: &str, state: PodState, now: Instant) {

@@ -294,3 +294,23 @@ fn an_answer_that_was_under_way_when_the_pod_went_does_not_bring_it_back() {
     let later = went + std::time::Duration::from_secs(1);
     assert_eq!(table.apply(asked(later), running(1)), Applied::Added);
 }
+
+#[test]
+fn the_pods_of_a_plugin_are_told_in_one_order_and_no_others() {
+    let mut table = PodTable::default();
+    let now = Instant::now();
+    let uid = |n: u8| format!("11111111-2222-3333-4444-55555555555{n}");
+    for (n, plugin) in [(3, "a"), (1, "a"), (2, "b"), (4, "a")] {
+        let pod = PodRef::new(uid(n), "ns", "n");
+        assert_eq!(table.begin(pod, plugin, Vec::new()), Applied::Added);
+    }
+    let of = |table: &PodTable, plugin: &str| -> Vec<String> {
+        table.of(plugin).map(|entry| entry.pod.uid.clone()).collect()
+    };
+    assert_eq!(of(&table, "a"), [uid(1), uid(3), uid(4)]);
+    table.remove(&uid(3), now).unwrap();
+    assert_eq!(of(&table, "a"), [uid(1), uid(4)]);
+    assert_eq!(table.forget("a", now).len(), 2);
+    assert_eq!((of(&table, "a"), of(&table, "b")), (Vec::new(), vec![uid(2)]));
+    assert!(table.of_plugin.keys().eq(["b"]));
+}

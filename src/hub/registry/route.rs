@@ -60,8 +60,8 @@ impl Registry {
         }
     }
 
-    /// All plugins as placement sees them; the pods are counted by the caller.
-    pub(crate) fn candidates(&self) -> Vec<Candidate> {
+    /// All plugins as placement sees them, or only the one that has the node's name; the pods are counted by the caller.
+    pub(crate) fn candidates(&self, node: Option<&str>) -> Vec<Candidate> {
         let state = lock(&self.state);
         let candidate = |(name, plugin): (&String, &Plugin)| Candidate {
             name: name.clone(),
@@ -70,7 +70,10 @@ impl Registry {
             ready: plugin.takes_pods(),
             pods: 0,
         };
-        state.plugins.iter().map(candidate).collect()
+        match node.and_then(|name| state.plugins.get_key_value(name)) {
+            Some(plugin) => vec![candidate(plugin)],
+            None => state.plugins.iter().map(candidate).collect(),
+        }
     }
 
     /// All live connections.

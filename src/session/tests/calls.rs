@@ -4,7 +4,7 @@ use super::pair::{Pair, create_request, status_request};
 use crate::{
     code::{CloseCode, Code, reason},
     limits,
-    session::{Config, Event, State},
+    session::{Config, Event, Squeezed, State},
     wire::{EventAck, Frame, PodEvent, Response, Status, codec::encode_frame, feature, frame::Body},
 };
 
@@ -324,6 +324,83 @@ fn secrets_are_never_compressed_and_the_rest_is() {
     assert!(squeezed.len() < 5_000);
     pair.plugin.handle_packet(squeezed, pair.now);
     assert!(matches!(pair.plugin.poll_event(), Some(Event::Request(..))));
+}
+
+#[test]
+fn what_is_below_the_threshold_is_sent_plain_and_the_level_is_obeyed() {
+    let squeezed = |from, level| {
+        let config = Config {
+            compress_from: from,
+            compress_level: level,
+            ..Config::default()
+        };
+        let mut pair = Pair::with(config, &[feature::ZSTD]);
+        // Lines that are alike but not the same: a higher level finds more in them.
+        let text: String = (0..700u64)
+            .map(|i| {
+                format!(
+                    "{} step {} of {} took {} ms\n",
+                    i,
+                    i * 7 % 91,
+                    700,
+                    i * i * 31 % 9_973
+                )
+            })
+            .collect();
+        let mut open = create_request(0);
+        open.sensitive = false;
+        if let Some(crate::wire::request::Op::CreatePod(create)) = &mut open.op {
+            create.payload = text.into_bytes().into();
+        }
+        pair.hub.open_call(open, pair.now).unwrap();
+        let packet = pair.hub.poll_packet().unwrap();
+        let len = packet.len();
+        pair.plugin.handle_packet(packet, pair.now);
+        assert!(matches!(pair.plugin.poll_event(), Some(Event::Request(..))));
+        (len, pair.hub.stats().packets_compressed)
+    };
+    let (plain, none) = squeezed(1 << 20, 1);
+    assert_eq!(none, 0);
+    let (low, one) = squeezed(plain, 1);
+    let (high, _) = squeezed(64, 9);
+    assert_eq!(one, 1, "the threshold itself is compressed");
+    assert!(high < low && low < plain, "{high}, {low}, {plain}");
+    assert_eq!(squeezed(plain + 1, 1), (plain, 0));
+}
+
+#[test]
+fn a_packet_of_any_level_is_inflated() {
+    let mut plain = Vec::new();
+    for id in 0..2_000 {
+        let body = Body::Ping(crate::wire::Ping { id });
+        encode_frame(&mut plain, crate::wire::StreamId::LINK, body);
+    }
+    for level in 1..=22 {
+        let packet = crate::wire::codec::compress_packet(&plain, level).unwrap();
+        assert!(packet.len() < plain.len());
+        let frames = crate::wire::decode_packet(packet, plain.len()).unwrap();
+        assert_eq!(frames.len(), 2_000, "level {level}");
+    }
+}
+
+#[test]
+fn compressed_packets_are_counted_at_both_ends() {
+    let (sent, received) = (std::sync::Arc::<Squeezed>::default(), std::sync::Arc::default());
+    let mut pair = Pair::with(Config::default(), &[feature::ZSTD]);
+    pair.hub.config.squeezed = Some(sent.clone());
+    pair.plugin.config.squeezed = Some(std::sync::Arc::clone(&received));
+    for sensitive in [true, false] {
+        let mut open = create_request(50_000);
+        open.sensitive = sensitive;
+        pair.hub.open_call(open, pair.now).unwrap();
+        pair.settle();
+    }
+    let (sent, received): (_, std::sync::Arc<Squeezed>) = (&sent.sent, received);
+    assert_eq!((sent.packets(), received.received.packets()), (1, 1));
+    assert_eq!(sent.plain_bytes(), received.received.plain_bytes());
+    assert_eq!(sent.wire_bytes(), received.received.wire_bytes());
+    assert!(sent.plain_bytes() > 50_000 && sent.wire_bytes() < 5_000);
+    assert_eq!((received.sent.packets(), received.sent.plain_bytes()), (0, 0));
 }
 
 #[test]

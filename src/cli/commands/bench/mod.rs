@@ -1,5 +1,7 @@
 //! `towline bench`: one file a bench. Figures go to stdout, progress to stderr.
 
+mod codec;
+mod fleet;
 mod hub;
 mod link;
 mod report;
@@ -9,7 +11,10 @@ use std::io::{IsTerminal as _, Write as _, stderr};
 use serde::Serialize;
 
 use crate::{
-    bench::{Plan, Report},
+    bench::{
+        Plan, Report,
+        fleet::{site, tonic},
+    },
     cli::{
         args::{BenchArgs, BenchCommand, BenchFormat},
         exit::Exit,
@@ -27,7 +32,16 @@ pub(super) async fn run(command: BenchCommand) -> anyhow::Result<Exit> {
         BenchCommand::Link(args) => link::run(args).await,
         BenchCommand::Hub(args) => hub::run(args).await,
         BenchCommand::Report(args) => report::run(&args),
+        BenchCommand::Codec(args) => codec::run(args).await,
+        BenchCommand::Fleet(args) => fleet::run(args).await,
+        BenchCommand::FleetPlugins { hub, ca_file } => ended(site::run(hub, ca_file).await),
+        BenchCommand::FleetTonicServer => ended(tonic::serve().await),
+        BenchCommand::FleetTonicClients { to } => ended(tonic::hold(to).await),
     }
+}
+
+fn ended(result: anyhow::Result<()>) -> anyhow::Result<Exit> {
+    result.map(|()| Exit::Ok)
 }
 
 /// How long and how often, as asked for.

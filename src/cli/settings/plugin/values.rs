@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Compression, Failure, Setting, Source, quantity as quantities};
+use super::{Failure, Setting, Source, quantity as quantities};
 use crate::transport::Endpoint;
 
 /// A quantity above nothing, in thousandths; none when nobody said anything.
@@ -78,18 +78,6 @@ pub(super) fn parse_labels(texts: &[String]) -> Result<BTreeMap<String, String>,
         })
         .collect::<Result<_, &String>>()
         .map_err(|text| format!("{text:?} is not KEY=VALUE"))
-}
-
-pub(super) fn parse_compression(text: &Setting<String>) -> Result<Compression, Failure> {
-    match text.value.as_str() {
-        "auto" => Ok(Compression::Auto),
-        "on" => Ok(Compression::On),
-        "off" => Ok(Compression::Off),
-        other => Err(Failure::Config(format!(
-            "plugin.compression (from {}): {other:?} is not known; use auto, on or off",
-            text.source
-        ))),
-    }
 }
 
 #[cfg(test)]
