@@ -45,8 +45,8 @@ pub(crate) async fn pair(carrier: Carrier, limit: usize) -> Pair {
         let wire = Wire::new();
         let (hub, plugin) = grpc_pair_over(wire.hub, wire.plugin, limit).await;
         return Pair {
-            hub: End::Grpc(hub),
-            plugin: End::Grpc(plugin),
+            hub: End::Grpc(Box::new(hub)),
+            plugin: End::Grpc(Box::new(plugin)),
             up: Faults::Wire(wire.up),
             down: Faults::Wire(wire.down),
         };
@@ -83,7 +83,7 @@ pub(crate) async fn grpc_pair_over(hub: Io, plugin: Io, limit: usize) -> (Grpc, 
 pub(crate) enum End {
     Memory(Memory),
     #[cfg(feature = "grpc")]
-    Grpc(Grpc),
+    Grpc(Box<Grpc>),
 }
 
 macro_rules! each {
