@@ -214,7 +214,8 @@ fn failed(url: &str, error: h2::Error, heard: &[u8]) -> DialError {
         return not_grpc(text.to_owned());
     }
     if heard.is_empty() && !error.is_remote() {
-        let text = "it ended the connection without an answer: does it speak gRPC, and with TLS (grpcs://) or without?";
+        let text = "it ended the connection without an answer: gRPC has a port of its own at the hub (--grpc-listen), and \
+            needs grpcs:// where that has TLS";
         return not_grpc(text.to_owned());
     }
     if !error.is_remote() && !error.is_io() {
