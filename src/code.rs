@@ -166,7 +166,7 @@ pub enum Reconnect {
 impl CloseCode {
     /// Both sides are done.
     pub const NORMAL: Self = Self(1000);
-    /// A broken WebSocket frame.
+    /// A broken frame of WebSocket, or message of gRPC.
     pub const PROTOCOL: Self = Self(1002);
     /// A text message on a binary link, or the reverse.
     pub const UNSUPPORTED: Self = Self(1003);
@@ -210,7 +210,7 @@ impl CloseCode {
     pub fn meaning(self) -> &'static str {
         match self.0 {
             1000 => "done",
-            1002 => "broken WebSocket frame",
+            1002 => "broken framing",
             1003 => "wrong kind of message",
             1006 => "connection lost",
             1007 => "message does not decode",

@@ -379,3 +379,30 @@ pub const COMPRESS_LEVELS: std::ops::RangeInclusive<i32> = 1..=9;
 /// Connections that the kernel completes before they are accepted; it caps this by net.core.somaxconn (4,096 since Linux
 /// 5.4). After a restart of the hub all plugins dial within half a second. One more pays: its SYN is dropped.
 pub const LISTEN_BACKLOG: u16 = 4096;
+
+// The link over gRPC.
+
+/// Bytes that a peer may have under way on a link: the window of HTTP/2, in bytes. Credit bounds what is sent for slow
+/// readers, so this bounds only a link that is not read for a while, and must not throttle: 20 MB a second over 50 ms. The
+/// receiver pays, with memory; the sender waits.
+pub const GRPC_WINDOW: u32 = 1 << 20;
+/// Calls at once on a connection: a plugin has one, a proxy may join a few. Each has its whole window within that of the
+/// connection, so that one that is not read holds up no other. The next one waits, or takes another connection.
+pub const GRPC_STREAMS: u32 = 4;
+/// Largest DATA frame, in bytes: a joined packet comes in one frame and is not copied. The sender cuts.
+pub const GRPC_FRAME: u32 = 128 << 10;
+/// Header fields of a call, in bytes as HTTP/2 counts them. The caller pays: 431, or the connection.
+pub const GRPC_HEADERS: u32 = 16 << 10;
+/// Bytes of packets that wait for the peer's window; with more the next packet is not made. The link waits.
+pub const GRPC_QUEUE: usize = 64 << 10;
+/// Bytes that HTTP/2 holds for the socket. What is in it counts as sent, like what the kernel holds.
+pub const GRPC_SEND_BUFFER: usize = 128 << 10;
+/// What small DATA frames that were not read may cost, in bytes, at 256 less their own each: some 30,000 packets of a
+/// stock client, well above what a hub that pauses leaves unread. The peer pays: its connection is ended.
+pub const GRPC_SMALL_FRAMES: usize = 8 << 20;
+/// A connection without a call is kept this long, from its accept and after its last call. The peer pays: it connects
+/// again.
+pub const GRPC_IDLE: Duration = Duration::from_secs(30);
+/// Connections at once on a gRPC listener, links included: every plugin name twice, for those that come back before
+/// their old connection was missed. The next one pays: it is told ENHANCE_YOUR_CALM.
+pub const GRPC_CONNECTIONS: usize = 2 * HUB_PLUGINS;

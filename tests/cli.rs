@@ -12,3 +12,6 @@ mod process;
 mod site;
 #[path = "cli/usage.rs"]
 mod usage;
+
+/// Whether hub and plugin speak gRPC; `tests/grpc.rs` has it so.
+pub(crate) const OVER_GRPC: bool = false;

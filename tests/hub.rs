@@ -41,3 +41,5 @@ mod ways;
 
 /// The form of the messages; `tests/hub_json.rs` is the same over the other.
 pub(crate) const FORM: towline::wire::Subprotocol = towline::wire::Subprotocol::Proto;
+/// What carries the link.
+pub(crate) const CARRIER: fakes::carrier::Carrier = fakes::carrier::Carrier::Memory;

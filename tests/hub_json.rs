@@ -30,3 +30,5 @@ mod takeovers;
 
 /// The form of the messages.
 pub(crate) const FORM: towline::wire::Subprotocol = towline::wire::Subprotocol::Json;
+/// What carries the link.
+pub(crate) const CARRIER: fakes::carrier::Carrier = fakes::carrier::Carrier::Memory;

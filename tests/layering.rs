@@ -122,11 +122,12 @@ const MAY_USE: [(&str, &[&str]); 20] = [
 ];
 
 /// Which module owns a foreign crate.
-const OWNERS: [(&str, &str); 12] = [
+const OWNERS: [(&str, &str); 13] = [
     ("prost", "wire bench"),
     ("prost_types", "wire"),
     ("zstd", "wire bench"),
     ("tokio_tungstenite", "transport bench"),
+    ("h2", "transport"),
     ("tokio_rustls", "transport"),
     ("rustls_native_certs", "transport"),
     ("axum", "http bench"),

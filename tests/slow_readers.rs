@@ -48,15 +48,24 @@ fn send_buffer() -> u64 {
 
 #[test]
 fn nine_stalled_readers_cost_their_credit_and_the_tenth_gets_every_byte() {
+    stalled(&Site::start());
+}
+
+#[cfg(feature = "grpc")]
+#[test]
+fn nine_stalled_readers_cost_no_more_over_grpc() {
+    stalled(&Site::start_over_grpc());
+}
+
+fn stalled(site: &Site) {
     let size = number("SLOW_MIB", 64) << 20;
     let calls = number("SLOW_CALLS", 200);
-    let site = Site::start();
     site.run_pod("loud", &format!("seq 1 999999999 | head -c {size}"));
     site.run_pod("small", "echo a small log");
     let whole = digest_of(size);
     let base = site.hub_peak();
     let rounds: Vec<Round> = (0..number("SLOW_ROUNDS", 1))
-        .map(|_| round(&site, size, whole, calls, base))
+        .map(|_| round(site, size, whole, calls, base))
         .collect();
     times::report(&rounds, size >> 20);
 }

@@ -1,5 +1,5 @@
 //! The real drivers over simulated TCP: hub, plugins and a client on hosts of their own, with partitions, crashes, held
-//! messages and jitter. Each seed is run twice, and both runs must be the same to the millisecond.
+//! messages and jitter; one plugin has a WebSocket, the other gRPC. Each seed is run twice, and both runs must be the same to the millisecond.
 //!
 //! `TURMOIL_SEEDS=500` runs so many seeds of each scenario; a failure prints the line that replays it.
 #![allow(clippy::unwrap_used, missing_docs)]

@@ -59,7 +59,8 @@ fn parse(text: &str) -> Option<EnvFilter> {
     if bare && !["off", "error", "warn", "info", "debug", "trace"].contains(&text) {
         return None;
     }
-    EnvFilter::try_new(text).ok()
+    // HTTP/2 tells each frame at this level; who wants that names it.
+    EnvFilter::try_new(if text == "debug" { "debug,h2=info" } else { text }).ok()
 }
 
 #[cfg(test)]
@@ -69,5 +70,17 @@ mod tests {
         assert!(super::parse("inof").is_none());
         assert!(super::parse("debug").is_some());
         assert!(super::parse("info,towline::hub=debug").is_some());
+    }
+
+    #[test]
+    fn each_frame_of_http2_is_told_to_who_names_it_alone() {
+        let told = |text| {
+            super::parse(text)
+                .map(|filter| filter.to_string())
+                .unwrap_or_default()
+        };
+        assert!(told("debug").contains("h2=info"), "{}", told("debug"));
+        assert!(told("debug,h2=debug").contains("h2=debug"));
+        assert_eq!(told("trace"), "trace");
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct Driver<T> {
     pub(super) over: CancellationToken,
     pub(super) tasks: TaskTracker,
     pub(super) retry_after: Duration,
+    /// What the peer's last GoAway said.
+    pub(super) going: Option<(CloseCode, String)>,
 }
 
 /// What comes after a round.
@@ -99,12 +101,16 @@ impl<T: Transport> Driver<T> {
             over: CancellationToken::new(),
             tasks: TaskTracker::new(),
             retry_after: Duration::ZERO,
+            going: None,
         }
     }
 
     pub(super) async fn run(mut self) {
         let ended = match poll_fn(|cx| self.poll_end(cx)).await {
-            End::Lost(ended) => ended,
+            End::Lost(ended) => {
+                self.tell_fault(&ended).await;
+                ended
+            }
             End::Close(code, reason) => {
                 self.close_transport(code, &reason).await;
                 Ended {

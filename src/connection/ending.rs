@@ -5,14 +5,26 @@ use std::{future::poll_fn, time::Duration};
 use super::{Ended, driver::Driver, form};
 use crate::{
     code::CloseCode,
-    transport::{Message, Transport, TransportError},
+    transport::{Message, NO_CODE, Transport, TransportError},
 };
 
 /// How long the closing handshake of the transport may take.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
 impl<T: Transport> Driver<T> {
+    /// Tells the peer what it broke, where the transport does not.
+    pub(super) async fn tell_fault(&mut self, ended: &Ended) {
+        let broke = [CloseCode::TOO_BIG, CloseCode::PROTOCOL].contains(&ended.code) && !ended.by_peer;
+        if broke && self.transport.closes_by_go_away() {
+            self.shared.lock().session.close(ended.code, &ended.reason);
+            self.close_transport(ended.code, &ended.reason).await;
+        }
+    }
+
     pub(super) async fn close_transport(&mut self, code: CloseCode, reason: &str) {
+        if self.transport.closes_by_go_away() {
+            self.shared.lock().session.farewell(code, reason);
+        }
         let close = async {
             // GoAway and the like first.
             loop {
@@ -43,6 +55,13 @@ impl<T: Transport> Driver<T> {
         if ended.by_peer {
             // Known only now when GoAway and the close came in one read.
             ended.retry_after = self.retry_after;
+            if ended.code.0 == NO_CODE {
+                match self.going.take() {
+                    Some((code, reason)) => (ended.code, ended.reason) = (code, reason),
+                    None if self.transport.closes_by_go_away() => ended.code = CloseCode::ABNORMAL,
+                    None => {}
+                }
+            }
         }
         self.over.cancel();
         let mut inner = self.shared.lock();

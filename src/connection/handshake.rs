@@ -2,7 +2,7 @@
 
 use std::{fmt, future::poll_fn, sync::Arc, time::Duration};
 
-use super::{Connection, Peer, driver::Driver, form, now, shared::Shared};
+use super::{Connection, Peer, driver::Driver, ending::broken, form, now, shared::Shared};
 use crate::{
     code::CloseCode,
     envelope,
@@ -209,15 +209,24 @@ impl<T: Transport> Half<T> {
     /// Runs until the session tells something.
     async fn until_event(&mut self, timeout: Duration) -> Result<Event, HandshakeError> {
         let outcome = tokio::time::timeout(timeout, self.exchange()).await;
-        let (code, error) = match outcome {
-            Ok(Ok(Event::Closed { code, reason })) => (code, HandshakeError::Protocol(reason)),
+        let (code, reason, error) = match outcome {
+            Ok(Ok(Event::Closed { code, reason })) => {
+                let error = HandshakeError::Protocol(reason);
+                (code, error.to_string(), error)
+            }
+            Ok(Err(HandshakeError::Transport(error))) if self.is_to_tell(&error) => {
+                let ended = broken(&error);
+                self.session.close(ended.code, &ended.reason);
+                (ended.code, ended.reason, error.into())
+            }
             Ok(other) => return other,
             Err(_) => {
                 self.session.close(CloseCode::IDLE, "no answer in time");
-                (CloseCode::IDLE, HandshakeError::Timeout(timeout))
+                let error = HandshakeError::Timeout(timeout);
+                (CloseCode::IDLE, error.to_string(), error)
             }
         };
-        self.close(code, &error.to_string()).await;
+        self.close(code, &reason).await;
         Err(error)
     }
 
@@ -257,6 +266,12 @@ impl<T: Transport> Half<T> {
         poll_fn(|cx| self.transport.poll_flush(cx)).await
     }
 
+    /// Whether the peer broke a rule of a transport that does not tell it so.
+    fn is_to_tell(&self, error: &TransportError) -> bool {
+        let broke = !matches!(error, TransportError::Io(_));
+        broke && self.transport.closes_by_go_away()
+    }
+
     /// Closes as well as it goes.
     async fn close(&mut self, code: CloseCode, reason: &str) {
         debug_assert!(self.session.state() == State::Closed || code == CloseCode::NORMAL);
@@ -265,6 +280,9 @@ impl<T: Transport> Half<T> {
             end -= 1;
         }
         let reason = reason[..end].to_owned();
+        if self.transport.closes_by_go_away() {
+            self.session.farewell(code, &reason);
+        }
         let close = async {
             self.write().await?;
             poll_fn(|cx| self.transport.poll_ready(cx)).await?;

@@ -128,7 +128,9 @@ impl<T: Transport> Driver<T> {
                     reason,
                     retry_after,
                 } => {
-                    self.retry_after = retry_after;
+                    // The last one counts, but for the wish of one before it.
+                    self.retry_after = self.retry_after.max(retry_after);
+                    self.going = Some((code, reason.clone()));
                     self.peer.going_away(code, &reason, retry_after);
                 }
                 Event::Closed { code, reason } => close = Some(End::Close(code, reason)),

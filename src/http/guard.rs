@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, time::Instant};
 use axum::{
     body::Body,
     extract::{Request, State},
-    http::{HeaderValue, Method, StatusCode, Uri},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri},
     middleware::Next,
     response::Response,
 };
@@ -13,7 +13,7 @@ use futures::FutureExt;
 use tracing::Instrument;
 
 use super::{
-    Edge,
+    Edge, HttpConfig, Token,
     answer::{Refusal, one_line},
 };
 use crate::{
@@ -71,26 +71,37 @@ pub(super) async fn admit(State(edge): State<Edge>, request: Request, next: Next
     }
 }
 
-fn check(edge: &Edge, request: &Request) -> Result<(), (&'static str, Refusal)> {
+/// Why a request is refused: the metric's word, and the answer.
+type Refused = (&'static str, Refusal);
+
+fn check(edge: &Edge, request: &Request) -> Result<(), Refused> {
     let uri = request.uri();
+    check_config(&edge.config, uri, request.headers())?;
+    match &edge.config.token {
+        Some(token) if !OPEN.contains(&uri.path()) => check_token(token, request.headers()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the target, the name and the origin are such as may come here.
+pub(super) fn check_config(config: &HttpConfig, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
     check_target(uri).map_err(|refusal| ("target_too_long", refusal))?;
-    if let Some(allowed) = &edge.config.allowed_hosts {
-        check_host(allowed, HOST_ADVICE, uri, request.headers()).map_err(|refusal| ("host", refusal))?;
+    if let Some(allowed) = &config.allowed_hosts {
+        check_host(allowed, HOST_ADVICE, uri, headers).map_err(|refusal| ("host", refusal))?;
     }
-    check_origin(&edge.config.allowed_origins, request.headers()).map_err(|refusal| ("origin", refusal))?;
-    if let Some(token) = &edge.config.token
-        && !OPEN.contains(&uri.path())
-    {
-        token.check(request.headers()).map_err(|refusal| {
-            let why = if refusal.http == StatusCode::UNAUTHORIZED {
-                "token_missing"
-            } else {
-                "token_wrong"
-            };
-            (why, refusal)
-        })?;
-    }
-    Ok(())
+    check_origin(&config.allowed_origins, headers).map_err(|refusal| ("origin", refusal))
+}
+
+/// Whether the caller has the token.
+pub(super) fn check_token(token: &Token, headers: &HeaderMap) -> Result<(), Refused> {
+    token.check(headers).map_err(|refusal| {
+        let why = if refusal.http == StatusCode::UNAUTHORIZED {
+            "token_missing"
+        } else {
+            "token_wrong"
+        };
+        (why, refusal)
+    })
 }
 
 /// 404 for what is not served on this listener.
@@ -127,7 +138,7 @@ fn shown(uri: &Uri) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use axum::{Router, http::HeaderMap, middleware, routing::get};
+    use axum::{Router, middleware, routing::get};
     use hyper::service::Service;
     use hyper_util::service::TowerToHyperService;
 

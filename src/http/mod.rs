@@ -7,6 +7,8 @@ mod answer;
 mod api;
 mod api_log;
 mod events;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod guard;
 mod interlink;
 mod lines;
@@ -26,6 +28,8 @@ use tokio::sync::Semaphore;
 use crate::{hub::Hub, jobscript::JobScripts, limits};
 
 pub use crate::server::{BadToken, Token};
+#[cfg(feature = "grpc")]
+pub use grpc::serve_grpc;
 pub use openapi::document;
 pub use serve::serve;
 

@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone)]
 pub struct PluginConfig {
     /// The hub's link endpoint: `ws://host:port/ws`, `wss://host/ws` or `unix:///path`. Without a path, `/ws` is
-    /// meant.
+    /// meant. Over gRPC: `grpc://host:port`, `grpcs://host:port` or `grpc+unix:///path`.
     pub hub: String,
     /// Name of the plugin at the hub: an RFC 1123 label.
     pub name: String,
@@ -100,7 +100,7 @@ impl PluginConfig {
     /// Whether the plugin offers the feature `zstd`.
     pub(super) fn offers_compression(&self) -> bool {
         self.compression
-            .is_wanted(Endpoint::parse(&self.hub).map_or(true, |hub| hub.is_local()))
+            .is_wanted(Endpoint::parse_hub(&self.hub).map_or(true, |hub| hub.is_local()))
     }
 
     /// Checks every setting.
@@ -108,7 +108,10 @@ impl PluginConfig {
     /// # Errors
     /// Names the first setting that cannot be right, its value and what it must be.
     pub fn check(&self) -> Result<(), ConfigError> {
-        check_hub(&self.hub)?;
+        if check_hub(&self.hub)?.is_grpc() && self.codec != Subprotocol::Proto {
+            let bound = "towline.v1.proto when the hub is dialled over gRPC, which carries packets alone";
+            return Err(ConfigError::new("codec", self.codec.name(), bound));
+        }
         if !is_label(&self.name) {
             let bound = "an RFC 1123 label: 1 to 63 of a-z, 0-9 and '-', not '-' at either end";
             return Err(ConfigError::new("name", &self.name, bound));
@@ -268,12 +271,10 @@ pub(super) fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-fn check_hub(hub: &str) -> Result<(), ConfigError> {
-    let bound = "the hub's link endpoint, like ws://127.0.0.1:3000/ws or wss://hub.example.org/ws";
+fn check_hub(hub: &str) -> Result<Endpoint, ConfigError> {
+    let bound = "the hub's link endpoint, like ws://127.0.0.1:3000/ws, wss://hub.example.org/ws or grpcs://hub.example.org";
     // The endpoint's own words never show a password.
-    Endpoint::parse(hub)
-        .map(drop)
-        .map_err(|error| ConfigError::new("hub", &error.to_string(), bound))
+    Endpoint::parse_hub(hub).map_err(|error| ConfigError::new("hub", &error.to_string(), bound))
 }
 
 fn check_text(key: &'static str, text: &str, min: usize) -> Result<(), ConfigError> {
@@ -323,6 +324,17 @@ mod tests {
         let ping = error(|config| config.ping_interval = Some(Duration::ZERO));
         assert_eq!(ping, "ping_interval is \"0ns\": it must be between 1s and 600s");
         assert!(error(|config| config.hub = "127.0.0.1:3000".to_owned()).starts_with("hub is "));
+        #[cfg(feature = "grpc")]
+        {
+            let json = error(|config| {
+                config.hub = "grpc://127.0.0.1:3001".to_owned();
+                config.codec = Subprotocol::Json;
+            });
+            assert!(
+                json.starts_with("codec is \"towline.v1.json\": it must be towline.v1.proto"),
+                "{json}"
+            );
+        }
         assert!(error(|config| config.kind = "two words".to_owned()).starts_with("kind is \"two words\""));
         assert!(
             error(|config| config.node_timeout = Duration::from_secs(60))

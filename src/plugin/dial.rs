@@ -11,11 +11,11 @@ use super::{
     config::{PluginConfig, TOKEN_BOUND, is_token},
 };
 use crate::{
-    code::Reconnect,
-    transport::{self, ConnectError, Dial, DialError, Io, Transport, WebSocket},
+    code::{Code, Reconnect},
+    transport::{self, ConnectError, Dial, DialError, Dialled, Transport},
 };
 
-/// Makes one transport to the hub for each call. [`super::Plugin::run`] uses its own over WebSocket; tests and other
+/// Makes one transport to the hub for each call. [`super::Plugin::run`] uses its own over WebSocket or gRPC; tests and other
 /// carriers bring theirs to [`super::Plugin::run_with`].
 pub trait Dialer: Send + Sync + 'static {
     /// What it makes.
@@ -66,7 +66,7 @@ impl DialFailure {
     }
 }
 
-/// Dials the hub of a [`PluginConfig`] over WebSocket.
+/// Dials the hub of a [`PluginConfig`], over WebSocket or gRPC as its address says.
 #[derive(Debug)]
 pub(super) struct HubDialer {
     dial: Dial,
@@ -87,7 +87,7 @@ impl HubDialer {
 }
 
 impl Dialer for HubDialer {
-    type Transport = WebSocket<Io>;
+    type Transport = Dialled;
 
     async fn dial(&self) -> Result<Self::Transport, DialFailure> {
         let mut dial = self.dial.clone();
@@ -95,8 +95,7 @@ impl Dialer for HubDialer {
         if let Some(path) = &self.token_file {
             dial.bearer = Some(read_token(path).await?);
         }
-        let (socket, _) = transport::dial(&dial).await?;
-        Ok(socket)
+        Ok(transport::dial_link(&dial).await?)
     }
 }
 
@@ -107,6 +106,10 @@ impl From<DialError> for DialFailure {
             // A hub that says so will say so again: 4500 and 4503 over HTTP.
             DialError::Refused {
                 status: 401 | 403, ..
+            }
+            | DialError::RefusedCall {
+                code: Code::Unauthenticated | Code::PermissionDenied,
+                ..
             } => failure.slow(),
             DialError::Refused { retry_after, .. } => Self {
                 retry_after: retry_after.unwrap_or_default(),
@@ -125,12 +128,21 @@ fn cause(error: &DialError) -> NoLink {
         | DialError::Refused {
             status: 401 | 403 | 407,
             ..
+        }
+        | DialError::RefusedCall {
+            code: Code::Unauthenticated | Code::PermissionDenied,
+            ..
         } => NoLink::Credentials,
         // What knows no such path, method or upgrade, or answers with a page.
         DialError::Refused {
             status: 200..=400 | 404 | 405 | 410 | 426 | 501,
             ..
         }
+        | DialError::RefusedCall {
+            code: Code::Unimplemented,
+            ..
+        }
+        | DialError::NotGrpc { .. }
         | DialError::NotWebSocket { .. } => NoLink::Unsupported,
         DialError::Connect(ConnectError::Tls { .. })
         | DialError::Refused {
@@ -224,6 +236,21 @@ mod tests {
         };
         assert_eq!(cause(&stranger), NoLink::Unsupported);
         assert_eq!(cause(&DialError::Token), NoLink::Credentials);
+        for (code, expected) in [
+            (Code::Unauthenticated, NoLink::Credentials),
+            (Code::PermissionDenied, NoLink::Credentials),
+            (Code::Unimplemented, NoLink::Unsupported),
+            (Code::Unavailable, NoLink::Unreachable),
+        ] {
+            let refused = DialError::RefusedCall {
+                url: "grpc://hub:1".to_owned(),
+                code,
+                message: String::new(),
+            };
+            assert_eq!(cause(&refused), expected, "{code}");
+            let slow = DialFailure::from(refused).reconnect == Reconnect::Slow;
+            assert_eq!(slow, expected == NoLink::Credentials, "{code}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     code::{CloseCode, Code, reason},
     limits,
-    wire::{GoAway, Status, StreamId},
+    wire::{GoAway, Side, Status, StreamId},
 };
 
 impl Session {
@@ -32,6 +32,7 @@ impl Session {
         self.state = State::Draining;
         self.closing = Some((code, cut(why, limits::MAX_CLOSE_REASON)));
         self.drain_deadline = Some(now + grace);
+        self.said = Some(code);
         self.schedule.go_away(GoAway {
             code: u32::from(code.0),
             reason: why.to_owned(),
@@ -99,6 +100,24 @@ impl Session {
         self.end_all();
         let reason = cut(why, limits::MAX_CLOSE_REASON);
         self.events.push_back(Event::Closed { code, reason });
+    }
+
+    /// Says GoAway with the code of a close, unless one said it: for a transport whose close has no code. A plugin that was
+    /// not welcomed may say nothing, and its end says enough.
+    pub fn farewell(&mut self, code: CloseCode, why: &str) {
+        let silent = self.side == Side::Plugin && self.handshake_deadline.is_some();
+        if silent || self.said == Some(code) {
+            return;
+        }
+        self.said = Some(code);
+        self.schedule.go_away(GoAway {
+            code: u32::from(code.0),
+            reason: cut(why, limits::MAX_CLOSE_REASON),
+            // As any close, it says nothing of calls: each of them may have begun.
+            last_stream: u32::MAX,
+            grace_ms: 0,
+            retry_after_ms: 0,
+        });
     }
 
     /// The transport has ended by itself or by the peer: every open call ends locally.

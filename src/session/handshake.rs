@@ -58,6 +58,7 @@ impl Session {
 
     /// Turns the registered peer away: GoAway and the same close code.
     pub fn refuse(&mut self, code: CloseCode, reason: &str, retry_after: Duration) {
+        self.said = Some(code);
         self.schedule.handshake(Body::GoAway(GoAway {
             code: u32::from(code.0),
             reason: reason.to_owned(),

@@ -99,6 +99,8 @@ pub struct Session {
     drain_deadline: Option<Instant>,
     closing: Option<(CloseCode, String)>,
     peer_drains: bool,
+    /// The code of the last GoAway of this side.
+    said: Option<CloseCode>,
     socket_ping: bool,
     stats: Stats,
 }
@@ -147,6 +149,7 @@ impl Session {
             drain_deadline: None,
             closing: None,
             peer_drains: false,
+            said: None,
             socket_ping: false,
             stats: Stats::default(),
         }

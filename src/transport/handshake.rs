@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// What somebody is told who speaks HTTP where TLS is spoken.
 const PLAIN: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
-    Content-Length: 55\r\n\r\nthis port speaks TLS only: use https:// or wss:// here\n";
+    Content-Length: 65\r\n\r\nthis port speaks TLS only: use https://, wss:// or grpcs:// here\n";
 /// How much of a request that is not read by anybody is taken in, so that its sender can read the answer: a socket
 /// closed with unread bytes is reset.
 const MAX_THROWN_AWAY: u64 = 64 << 10;

@@ -1,13 +1,15 @@
 //! Ordered messages between two peers; nothing about frames.
 //!
-//! Knows sockets, TLS and WebSocket; knows nothing of packets. Learn [`Transport`] and [`Message`].
+//! Knows sockets, TLS, WebSocket and gRPC; knows nothing of packets. Learn [`Transport`] and [`Message`].
 //!
-//! [`dial()`] makes a [`WebSocket`] over an [`Io`] to a hub, [`Listener`] accepts an [`Io`] of a peer, and
+//! [`dial_link()`] makes a [`WebSocket`] or a call of gRPC over an [`Io`] to a hub, [`Listener`] accepts an [`Io`] of a peer, and
 //! [`memory`] is a transport within a process, with faults for tests.
 
 mod buffer;
 pub mod dial;
 pub mod endpoint;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 mod handshake;
 mod io;
 mod large;
@@ -16,7 +18,7 @@ pub mod memory;
 pub mod tls;
 mod websocket;
 
-pub use dial::{Dial, DialError, DialResponse, dial, dial_over};
+pub use dial::{Dial, DialError, DialResponse, Dialled, dial, dial_link, dial_over};
 pub use endpoint::{ConnectError, Endpoint, EndpointError};
 pub use io::{Duplex, Io};
 pub use listen::{ListenError, Listener};
@@ -44,6 +46,9 @@ pub enum Message {
     /// The peer closes: code (1005 when it gave none) and reason.
     Close(u16, String),
 }
+
+/// "No code given" (RFC 6455 section 7.1.5); reported, never sent.
+pub(crate) const NO_CODE: u16 = 1005;
 
 /// Why a transport ended.
 #[derive(Debug, thiserror::Error)]
@@ -80,4 +85,10 @@ pub trait Transport: Send + Unpin + 'static {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>>;
     /// Bytes taken by the socket so far: how write progress is seen while `poll_flush` is pending.
     fn written(&self) -> u64;
+    /// Whether a close is only an end here, so that its code has to go in GoAway before it: the peer then gets
+    /// [`Message::Close`] without a code. Also what breaks this transport's own rules is then told in GoAway, by its owner:
+    /// it can still send after an error of `poll_recv`.
+    fn closes_by_go_away(&self) -> bool {
+        false
+    }
 }

@@ -14,6 +14,11 @@ use rustls::{
     },
 };
 
+/// HTTP/1.1 in ALPN (RFC 7301).
+const HTTP1: &[u8] = b"http/1.1";
+/// HTTP/2 in ALPN.
+pub(super) const HTTP2: &[u8] = b"h2";
+
 /// What a dialling peer trusts and shows. The default trusts the system's roots.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsConfig {
@@ -78,6 +83,11 @@ impl TlsConfig {
     /// # Errors
     /// Names the file that is missing or wrong.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        self.client_config_for(HTTP1)
+    }
+
+    /// The same for a peer that speaks `protocol`, as ALPN names it.
+    pub(super) fn client_config_for(&self, protocol: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_root_certificates(self.roots()?);
@@ -97,7 +107,7 @@ impl TlsConfig {
                 });
             }
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         Ok(Arc::new(config))
     }
 
@@ -133,8 +143,16 @@ impl ServerTls {
             .with_no_client_auth()
             .with_single_cert(certificates(&self.cert_file)?, private_key(&self.key_file)?)
             .map_err(|error| pair(&self.cert_file, &self.key_file, &error))?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![HTTP1.to_vec()];
         Ok(Arc::new(config))
+    }
+
+    /// The same settings for a port that speaks gRPC. HTTP/1.1 is agreed on too, so that who speaks it there can be told.
+    #[must_use]
+    pub fn for_grpc(config: &ServerConfig) -> Arc<ServerConfig> {
+        let mut config = config.clone();
+        config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+        Arc::new(config)
     }
 }
 

@@ -29,19 +29,34 @@ struct Site {
     hub: Running,
     plugin: Running,
     address: String,
+    /// Where the plugin dials.
+    link: String,
     _dir: tempfile::TempDir,
+}
+
+/// Starts a hub that listens at `listen`, and for plugins over gRPC at `grpc` where that is what carries the link. Gives
+/// its address, and that for plugins.
+fn start_hub(listen: &str, grpc: &str) -> (Running, String, String) {
+    if !crate::OVER_GRPC {
+        let (hub, line) = Running::start(towline(&["hub", "--listen", listen]), "listening on");
+        return (hub, address(&line), address(&line));
+    }
+    let arguments = ["hub", "--listen", listen, "--grpc-listen", grpc];
+    let (mut hub, line) = Running::start(towline(&arguments), "listening on");
+    let link = address(&hub.wait_for("plugins over gRPC"));
+    assert!(link.starts_with("grpc://"), "{link}");
+    (hub, address(&line), link)
 }
 
 impl Site {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (hub, line) = Running::start(towline(&["hub", "--listen", "127.0.0.1:0"]), "listening on");
-        let address = address(&line);
+        let (hub, address, link) = start_hub("127.0.0.1:0", "127.0.0.1:0");
         let state = dir.path().join("state");
         let plugin = towline(&[
             "plugin",
             "--hub",
-            &address,
+            &link,
             "--name",
             "site",
             "--state-dir",
@@ -52,6 +67,7 @@ impl Site {
             hub,
             plugin,
             address,
+            link,
             _dir: dir,
         }
     }
@@ -206,9 +222,9 @@ fn followed_over(signal: Signal, code: Option<i32>) {
         hub,
         mut plugin,
         address,
+        link,
         _dir,
     } = Site::start();
-    let site_address = address.clone();
     let mut child = towline(&["create", "-f", "-", "--hub", &address])
         .stdin(Stdio::piped())
         .spawn()
@@ -229,8 +245,8 @@ fn followed_over(signal: Signal, code: Option<i32>) {
     assert_eq!(lines.next().unwrap().unwrap(), "before");
     hub.signal(signal);
     assert_eq!(hub.end().0, code);
-    let listen = site_address.trim_start_matches("http://");
-    let (_hub, _) = Running::start(towline(&["hub", "--listen", listen]), "listening on");
+    let listen = address.trim_start_matches("http://");
+    let (_hub, ..) = start_hub(listen, link.trim_start_matches("grpc://"));
     plugin.wait_for("connected to the hub");
     std::fs::write(&gate, "").unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "after");

@@ -3,5 +3,6 @@
 //! Use with `#[path = "fakes/mod.rs"] mod fakes;`.
 #![allow(dead_code, unused_imports)] // no test uses all of it
 
+pub(crate) mod carrier;
 pub(crate) mod plugin;
 pub(crate) mod say;

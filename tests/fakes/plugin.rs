@@ -16,14 +16,16 @@ use towline::{
     code::CloseCode,
     connection::{BoxFuture, CancelSignal, Config, Connection, HandshakeError, LogSink, Peer, register_as},
     hub::{Hub, Identity, Way},
-    transport::memory::{Faults, pair},
     wire::{
         EventAck, GetStatus, LogsEnd, NodeStatus, PodEvent, PodRef, PodState, Presence, Register, Request,
         Response, Status, StreamLogs, Welcome, request::Op,
     },
 };
 
-use super::say;
+use super::{
+    carrier::{Faults, Pair, pair},
+    say,
+};
 
 /// A create or delete that waits for its answer.
 #[derive(Debug)]
@@ -258,8 +260,12 @@ pub(crate) async fn connect_by(
     config: Config,
     way: Way,
 ) -> Result<Linked, HandshakeError> {
-    let (ours, theirs) = pair(16 << 20);
-    let faults = ours.faults();
+    let Pair {
+        hub: theirs,
+        plugin: ours,
+        up: faults,
+        ..
+    } = pair(crate::CARRIER, 16 << 20).await;
     let identity = Identity {
         plugin: None,
         remote: "test".into(),

@@ -7,16 +7,16 @@ use towline::{
     code::{CloseCode, Code},
     connection::{Config, HandshakeError, register},
     hub::Identity,
-    transport::memory::pair,
     wire::{NodeStatus, PodEvent, Register},
 };
 
 use crate::fake::{Site, connect, connect_as, connect_with, hub, metric, registration, running, until};
+use crate::fakes::carrier::pair;
 
 async fn refusal(with: Register, identity: Identity) -> (CloseCode, String) {
-    let (ours, theirs) = pair(16 << 20);
-    tokio::spawn(hub().serve_link(theirs, identity));
-    match register(ours, with).await {
+    let link = pair(crate::CARRIER, 16 << 20).await;
+    tokio::spawn(hub().serve_link(link.hub, identity));
+    match register(link.plugin, with).await {
         Err(HandshakeError::Refused { code, reason, .. }) => (code, reason),
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("was welcomed"),

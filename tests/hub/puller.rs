@@ -12,7 +12,6 @@ use towline::{
     code::{CloseCode, Code, reason},
     connection::{BoxFuture, CancelSignal, Config, Connection, LogSink, Peer, register_as},
     hub::{Hub, Identity},
-    transport::memory::{Faults, pair},
     wire::{
         EventAck, LogChunk, LogPosition, LogsEnd, NodeStatus, PodEvent, Register, Request, Response, Status,
         StatusResult, StreamLogs, response,
@@ -20,6 +19,7 @@ use towline::{
 };
 
 use crate::fake::registration;
+use crate::fakes::carrier::{Faults, Pair, pair};
 
 /// What stands before each line when times are asked for.
 pub(crate) const STAMP: &str = "2026-01-02T03:04:05.000000000Z ";
@@ -75,8 +75,12 @@ impl Puller {
     }
 
     pub(crate) async fn connect_with(&self, hub: &Arc<Hub>, features: &[&str]) -> PullLink {
-        let (ours, theirs) = pair(16 << 20);
-        let faults = ours.faults();
+        let Pair {
+            hub: theirs,
+            plugin: ours,
+            up: faults,
+            ..
+        } = pair(crate::CARRIER, 16 << 20).await;
         let identity = Identity {
             plugin: None,
             remote: "test".into(),

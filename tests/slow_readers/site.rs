@@ -60,11 +60,25 @@ pub(crate) fn digest_of(size: u64) -> [u8; 32] {
 
 impl Site {
     pub(crate) fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
         let (hub, line) = Running::start(towline(&["hub", "--listen", "127.0.0.1:0"]), "listening on");
         let url = address(&line);
+        Self::with(hub, url.clone(), &url)
+    }
+
+    /// The same, with a plugin that dials over gRPC.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn start_over_grpc() -> Self {
+        let arguments = ["hub", "--listen", "127.0.0.1:0", "--grpc-listen", "127.0.0.1:0"];
+        let (mut hub, line) = Running::start(towline(&arguments), "listening on");
+        let link = address(&hub.wait_for("plugins over gRPC"));
+        Self::with(hub, address(&line), &link)
+    }
+
+    /// With a plugin that dials `link`.
+    fn with(hub: Running, url: String, link: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
-        let arguments = ["plugin", "--hub", &url, "--name", "site", "--state-dir"];
+        let arguments = ["plugin", "--hub", link, "--name", "site", "--state-dir"];
         let plugin = towline(&[&arguments[..], &[state.to_str().unwrap()]].concat());
         let (plugin, _) = Running::start(plugin, "connected to the hub");
         Self {

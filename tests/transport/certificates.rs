@@ -17,6 +17,7 @@ impl Certificates {
     }
 
     /// It ended long ago.
+    #[allow(dead_code)]
     pub(crate) fn expired() -> Self {
         Self::with(|params| {
             params.not_before = date_time_ymd(2000, 1, 1);
@@ -25,6 +26,7 @@ impl Certificates {
     }
 
     /// It begins in a far future.
+    #[allow(dead_code)]
     pub(crate) fn not_yet_valid() -> Self {
         Self::with(|params| params.not_before = date_time_ymd(3000, 1, 1))
     }
@@ -54,14 +56,24 @@ impl Certificates {
         self.dir.path().join(name)
     }
 
-    pub(crate) async fn listener(&self) -> Listener {
-        let tls = ServerTls {
+    fn server(&self) -> ServerTls {
+        ServerTls {
             cert_file: self.path("hub.pem"),
             key_file: self.path("hub.key"),
-        };
-        Listener::bind("127.0.0.1:0", Some(tls.server_config().unwrap()))
+        }
+    }
+
+    pub(crate) async fn listener(&self) -> Listener {
+        Listener::bind("127.0.0.1:0", Some(self.server().server_config().unwrap()))
             .await
             .unwrap()
+    }
+
+    /// As [`Certificates::listener`], for gRPC.
+    #[allow(dead_code)] // not every binary has it
+    pub(crate) async fn grpc_listener(&self) -> Listener {
+        let config = ServerTls::for_grpc(&self.server().server_config().unwrap());
+        Listener::bind("127.0.0.1:0", Some(config)).await.unwrap()
     }
 
     /// `ca.pem` is the one that signed the hub's certificate, `other.pem` is not.

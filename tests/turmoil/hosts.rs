@@ -11,10 +11,10 @@ use std::{
 use serde_json::Value;
 use tokio::sync::mpsc;
 use towline::{
-    http::{HttpConfig, Surface, router, serve},
+    http::{HttpConfig, Surface, router, serve, serve_grpc},
     hub::{Hub, HubConfig, MemoryFile, StateDir},
     plugin::{CancellationToken, DialFailure, Dialer, Plugin, PluginConfig, journal::memory::Medium},
-    transport::{Dial, Io, Listener, WebSocket, dial_over},
+    transport::{Dial, Dialled, Io, Listener, dial_over, grpc::dial_grpc_over},
     wire::SUBPROTOCOL_PROTO,
 };
 use turmoil::net::{TcpListener, TcpStream};
@@ -27,6 +27,7 @@ use super::{
 
 pub(crate) const HUB: &str = "hub";
 const PORT: u16 = 3000;
+const GRPC_PORT: u16 = 3001;
 
 /// The hub's machine: what outlives the process, and which life this is.
 #[derive(Clone, Default)]
@@ -48,14 +49,19 @@ impl HubHost {
         };
         let hub = Hub::new(config)?;
         tokio::spawn(watch(hub.clone()));
-        let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
-        let (accepted, streams) = mpsc::channel(64);
         let power = CancellationToken::new();
         self.power.replace(power.clone());
-        tokio::spawn(accept(listener, accepted, power));
-        let listener = Listener::of_streams("simulated", streams);
+        let grpc = listen(GRPC_PORT, &power).await?;
         let config = HttpConfig::default();
         let most = config.max_connections;
+        tokio::spawn(serve_grpc(
+            grpc,
+            hub.clone(),
+            config.clone(),
+            most,
+            std::future::pending(),
+        ));
+        let listener = listen(PORT, &power).await?;
         serve(
             listener,
             router(hub, config, Surface::ALL),
@@ -105,6 +111,14 @@ async fn watch(hub: Arc<Hub>) {
     }
 }
 
+/// Listens on a simulated port for as long as the hub has power.
+async fn listen(port: u16, power: &CancellationToken) -> std::io::Result<Listener> {
+    let listener = TcpListener::bind(("0.0.0.0", port)).await?;
+    let (accepted, streams) = mpsc::channel(64);
+    tokio::spawn(accept(listener, accepted, power.clone()));
+    Ok(Listener::of_streams("simulated", streams))
+}
+
 async fn accept(listener: TcpListener, accepted: mpsc::Sender<(Io, String)>, power: CancellationToken) {
     while let Ok((stream, peer)) = listener.accept().await {
         let io = Io::other(Plugged::new(stream, power.clone()));
@@ -117,6 +131,15 @@ async fn accept(listener: TcpListener, accepted: mpsc::Sender<(Io, String)>, pow
 /// A stream to the hub.
 pub(crate) async fn connect() -> std::io::Result<TcpStream> {
     TcpStream::connect((HUB, PORT)).await
+}
+
+/// Where a plugin dials: every second one over gRPC.
+fn link_of(name: &str) -> String {
+    if name.ends_with(['1', '3', '5', '7', '9']) {
+        format!("grpc://{HUB}:{GRPC_PORT}")
+    } else {
+        format!("ws://{HUB}:{PORT}/ws")
+    }
 }
 
 /// A plugin's machine: its journal's disk and its batch system.
@@ -141,7 +164,7 @@ impl PluginHost {
     /// One life of the plugin's process.
     pub(crate) async fn run(self) -> turmoil::Result {
         self.lives.set(self.lives.get() + 1);
-        let mut config = PluginConfig::new(format!("ws://{HUB}:{PORT}/ws"), &self.name);
+        let mut config = PluginConfig::new(link_of(&self.name), &self.name);
         config.instance = format!("{}-{}", self.name, self.lives.get());
         note(format!("{} begins", config.instance));
         let dialer = Simulated {
@@ -172,16 +195,23 @@ struct Simulated {
 }
 
 impl Dialer for Simulated {
-    type Transport = WebSocket<Io>;
+    type Transport = Dialled;
 
     async fn dial(&self) -> Result<Self::Transport, DialFailure> {
-        let connected = tokio::time::timeout(Duration::from_secs(10), connect()).await;
+        let grpc = self.dial.url.starts_with("grpc");
+        let port = if grpc { GRPC_PORT } else { PORT };
+        let connected = TcpStream::connect((HUB, port));
+        let connected = tokio::time::timeout(Duration::from_secs(10), connected).await;
         let stream = match connected {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Err(DialFailure::new(error.to_string())),
             Err(_) => return Err(DialFailure::new("no answer")),
         };
-        let (socket, _) = dial_over(&self.dial, Io::other(stream)).await?;
-        Ok(socket)
+        let io = Io::other(stream);
+        Ok(if grpc {
+            Dialled::Grpc(Box::new(dial_grpc_over(&self.dial, io).await?))
+        } else {
+            Dialled::WebSocket(Box::new(dial_over(&self.dial, io).await?.0))
+        })
     }
 }

@@ -25,6 +25,9 @@ pub struct HubArgs {
     /// Serve API, health and metrics here, not on --listen [env: TOWLINE_ADMIN_LISTEN]
     #[arg(long, value_name = "ADDRESS")]
     pub admin_listen: Vec<String>,
+    /// Serve the plugins' link over gRPC here too; HOST:PORT or unix:///PATH, may be repeated [env: TOWLINE_GRPC_LISTEN]
+    #[arg(long, value_name = "ADDRESS")]
+    pub grpc_listen: Vec<String>,
     /// File with the bearer token that link and REST require [env: TOWLINE_TOKEN_FILE]
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
@@ -86,7 +89,8 @@ pub struct HubArgs {
 /// `towline plugin`
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct PluginArgs {
-    /// The hub's link: ws://, wss://, http:// or https://, without a path /ws is meant; or unix:///PATH
+    /// The hub's link: ws://, wss://, http:// or https://, without a path /ws is meant; or unix:///PATH; over gRPC
+    /// grpc://HOST:PORT or grpcs://HOST:PORT, as the hub has it on --grpc-listen
     /// [default: ws://127.0.0.1:3000/ws] [env: TOWLINE_HUB, else INTERLINK_WS_URL]
     #[arg(long, value_name = "URL")]
     pub hub: Option<String>,

@@ -6,6 +6,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::ways::Ways;
+#[cfg(feature = "grpc")]
+use crate::transport::ServerTls;
 use crate::{
     cli::{
         args::HubArgs,
@@ -28,6 +30,9 @@ pub(super) async fn run(args: HubArgs) -> anyhow::Result<Exit> {
     let hub = RunningHub::start(&settings).await?;
     for (address, surface) in &hub.listeners {
         eprintln!("towline hub: listening on {address} ({})", describe(*surface));
+    }
+    for address in &hub.grpc {
+        eprintln!("towline hub: listening on {address} (plugins over gRPC)");
     }
     if settings.insecure.value && settings.token_file.value.is_none() {
         eprintln!("towline hub: warning: everyone who reaches these addresses may use it (--insecure)");
@@ -56,6 +61,8 @@ pub(super) struct RunningHub {
     hub: Arc<Hub>,
     /// Where it listens, and what it serves there.
     pub(super) listeners: Vec<(String, Surface)>,
+    /// Where it takes links over gRPC.
+    grpc: Vec<String>,
     servers: JoinSet<()>,
     ways: Ways,
     closing: CancellationToken,
@@ -83,23 +90,14 @@ impl RunningHub {
         let mut running = Self {
             hub,
             listeners: Vec::new(),
+            grpc: Vec::new(),
             servers: JoinSet::new(),
             ways,
             closing: CancellationToken::new(),
         };
         for (addresses, surface) in surfaces(settings) {
             for address in addresses {
-                let encrypted = tls.clone().filter(|_| matches!(address, Listen::Tcp(_)));
-                let scheme = if encrypted.is_some() { "https" } else { "http" };
-                let listener = Listener::bind(&address.to_string(), encrypted)
-                    .await
-                    .map_err(|error| Failure::Failed(error.to_string()))?;
-                let local = listener.local_addr();
-                let shown = if local.starts_with("unix:") {
-                    local
-                } else {
-                    format!("{scheme}://{local}")
-                };
+                let (listener, shown) = bind(address, tls.as_ref(), ["http", "https", ""]).await?;
                 running.listeners.push((shown, surface));
                 let config = HttpConfig {
                     allowed_hosts: settings.hosts(address),
@@ -111,6 +109,25 @@ impl RunningHub {
                     listener,
                     router,
                     max_connections,
+                    running.closing.clone().cancelled_owned(),
+                ));
+            }
+        }
+        #[cfg(feature = "grpc")]
+        {
+            let tls = tls.as_deref().map(ServerTls::for_grpc);
+            for address in &settings.grpc_listen.value {
+                let (listener, shown) = bind(address, tls.as_ref(), ["grpc", "grpcs", "grpc+"]).await?;
+                running.grpc.push(shown);
+                let config = HttpConfig {
+                    allowed_hosts: settings.hosts(address),
+                    ..config.clone()
+                };
+                running.servers.spawn(http::serve_grpc(
+                    listener,
+                    Arc::clone(&running.hub),
+                    config,
+                    limits::GRPC_CONNECTIONS,
                     running.closing.clone().cancelled_owned(),
                 ));
             }
@@ -128,6 +145,26 @@ impl RunningHub {
             tracing::warn!("the drain took too long, ending anyway");
         }
     }
+}
+
+/// Listens, and says where: with the scheme for plain and for TLS, or with what goes before `unix:`.
+async fn bind(
+    address: &Listen,
+    tls: Option<&Arc<rustls::ServerConfig>>,
+    [plain, secure, unix]: [&str; 3],
+) -> Result<(Listener, String), Failure> {
+    let encrypted = tls.cloned().filter(|_| matches!(address, Listen::Tcp(_)));
+    let scheme = if encrypted.is_some() { secure } else { plain };
+    let listener = Listener::bind(&address.to_string(), encrypted)
+        .await
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let local = listener.local_addr();
+    let shown = if local.starts_with("unix:") {
+        format!("{unix}{local}")
+    } else {
+        format!("{scheme}://{local}")
+    };
+    Ok((listener, shown))
 }
 
 /// What each address serves: what has no listener of its own is on `listen`.

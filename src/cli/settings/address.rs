@@ -30,6 +30,8 @@ impl Listen {
         let bare = text
             .strip_prefix("http://")
             .or_else(|| text.strip_prefix("https://"))
+            .or_else(|| text.strip_prefix("grpc://"))
+            .or_else(|| text.strip_prefix("grpcs://"))
             .unwrap_or(text);
         if let Ok(address) = bare.parse() {
             return Ok(Self::Tcp(address));

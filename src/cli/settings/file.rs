@@ -28,6 +28,7 @@ pub(crate) struct HubSection {
     pub(crate) listen: Option<OneOrMany>,
     pub(crate) link_listen: Option<OneOrMany>,
     pub(crate) admin_listen: Option<OneOrMany>,
+    pub(crate) grpc_listen: Option<OneOrMany>,
     pub(crate) token_file: Option<PathBuf>,
     pub(crate) tls_cert: Option<PathBuf>,
     pub(crate) tls_key: Option<PathBuf>,

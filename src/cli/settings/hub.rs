@@ -28,6 +28,8 @@ pub(crate) struct HubSettings {
     pub(crate) link_listen: Setting<Vec<Listen>>,
     /// API, health, metrics; empty: on `listen`.
     pub(crate) admin_listen: Setting<Vec<Listen>>,
+    /// The plugins' link over gRPC; empty: nowhere.
+    pub(crate) grpc_listen: Setting<Vec<Listen>>,
     /// The shared bearer token's file.
     pub(crate) token_file: Setting<Option<PathBuf>>,
     /// Certificate chain.
@@ -98,6 +100,7 @@ impl HubSettings {
             ),
             sources,
         )?;
+        let grpc = file.grpc_listen.map(Into::into);
         let passthrough = PassthroughSettings::resolve(&sources.file.hub, sources)?;
         let span = |file: Option<Span>, default| sources.file_only(file.map(|span| span.0), default);
         let mut settings = Self {
@@ -123,6 +126,14 @@ impl HubSettings {
                 "TOWLINE_ADMIN_LISTEN",
                 "hub.admin_listen",
                 admin,
+                &[],
+            )?,
+            grpc_listen: addresses(
+                "--grpc-listen",
+                &args.grpc_listen,
+                "TOWLINE_GRPC_LISTEN",
+                "hub.grpc_listen",
+                grpc,
                 &[],
             )?,
             token_file: path(
@@ -199,7 +210,18 @@ impl HubSettings {
             ));
         }
         self.interlink.check(self.token_file.value.is_some())?;
-        let listeners = [&self.listen, &self.link_listen, &self.admin_listen];
+        if cfg!(not(feature = "grpc")) && !self.grpc_listen.value.is_empty() {
+            return Err(Failure::Config(format!(
+                "hub.grpc_listen (from {}): this build has no gRPC; leave it out, or take a build with the feature grpc",
+                self.grpc_listen.source
+            )));
+        }
+        let listeners = [
+            &self.listen,
+            &self.link_listen,
+            &self.admin_listen,
+            &self.grpc_listen,
+        ];
         let open = listeners
             .iter()
             .flat_map(|setting| &setting.value)
@@ -301,10 +323,17 @@ impl HubSettings {
             WhenOffline::Durable => "durable",
             WhenOffline::Refuse => "refuse",
         };
+        let grpc: Vec<String> = self.grpc_listen.value.iter().map(Listen::to_string).collect();
+        let grpc = if grpc.is_empty() {
+            "(nowhere)".to_owned()
+        } else {
+            grpc.join(",")
+        };
         let mut rows = vec![
             addresses("hub.listen", &self.listen),
             addresses("hub.link_listen", &self.link_listen),
             addresses("hub.admin_listen", &self.admin_listen),
+            self.grpc_listen.row("hub.grpc_listen", grpc),
             path("hub.token_file", &self.token_file),
             path("hub.tls_cert", &self.tls_cert),
             path("hub.tls_key", &self.tls_key),

@@ -21,6 +21,7 @@ use crate::{
     backend::process::{Capacity, PODS, quantity},
     cli::{args::PluginArgs, exit::Failure},
     limits,
+    wire::Subprotocol,
 };
 
 /// All settings of a plugin.
@@ -179,9 +180,17 @@ impl PluginSettings {
             source: pods.source,
         };
         let rest = UpstreamSettings::resolve(args, sources, &backend.value)?;
+        let ways = WaySettings::resolve(args, sources)?;
+        if hub.value.starts_with("grpc") && ways.codec.value != Subprotocol::Proto {
+            return Err(Failure::Config(format!(
+                "plugin.codec (from {}): json has no way over gRPC, which carries packets alone; use proto, or dial the hub \
+                 with ws:// or wss://",
+                ways.codec.source
+            )));
+        }
         Ok(Self {
             rest,
-            ways: WaySettings::resolve(args, sources)?,
+            ways,
             cpu_millis,
             memory,
             pods,

@@ -15,7 +15,7 @@ const MAX_BODY: usize = 1 << 10;
 const BODY_WAIT: Duration = Duration::from_secs(1);
 
 /// Whether the answer is a TLS record: an alert (RFC 8446 section 5.1).
-pub(super) fn is_tls(answer: &[u8]) -> bool {
+pub(in crate::transport) fn is_tls(answer: &[u8]) -> bool {
     answer.starts_with(&[0x15, 0x03])
 }
 
@@ -100,7 +100,7 @@ pub(super) fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str>
 }
 
 /// A peer's words on one line, short, without control characters.
-pub(super) fn printable(bytes: &[u8]) -> String {
+pub(in crate::transport) fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_BODY)]);
     let line: String = text
         .chars()

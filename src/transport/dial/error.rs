@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use crate::transport::{ConnectError, EndpointError};
+use crate::{
+    code::Code,
+    transport::{ConnectError, EndpointError},
+};
 
-/// Why there is no WebSocket.
+/// Why there is no link.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
@@ -29,6 +32,24 @@ pub enum DialError {
         /// The start of what it said.
         body: String,
     },
+    /// The hub answered the call of gRPC with a status.
+    #[error("{url} refused the link with {code}: {}", said(*code, message))]
+    RefusedCall {
+        /// Where.
+        url: String,
+        /// The status.
+        code: Code,
+        /// What it said.
+        message: String,
+    },
+    /// The answer is not one of a gRPC server.
+    #[error("{url} does not speak gRPC as it should: {problem}")]
+    NotGrpc {
+        /// Where.
+        url: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// The answer is not one of a WebSocket server.
     #[error("{url} does not speak WebSocket as it should: {problem}")]
     NotWebSocket {
@@ -37,14 +58,25 @@ pub enum DialError {
         /// What is wrong.
         problem: String,
     },
-    /// The upgrade was not answered in time.
-    #[error("{url} did not answer the upgrade within {} s", after.as_secs_f32())]
+    /// The upgrade, or the call, was not answered in time.
+    #[error("{url} did not answer the dial within {} s", after.as_secs_f32())]
     Timeout {
         /// Where.
         url: String,
         /// The limit.
         after: Duration,
     },
+}
+
+fn said(code: Code, message: &str) -> String {
+    let advice = match code {
+        Code::Unauthenticated => "the hub wants a token, or this one is not good",
+        Code::PermissionDenied => "this token may not open a link",
+        Code::Unimplemented => "there is no towline link at this port",
+        Code::Unavailable => "the hub takes no link now; trying again later helps",
+        _ => "",
+    };
+    told(advice, message)
 }
 
 fn refusal(status: u16, body: &str) -> String {
@@ -55,7 +87,11 @@ fn refusal(status: u16, body: &str) -> String {
         503 => "the hub takes no link now; trying again later helps",
         _ => "",
     };
-    match (advice, body) {
+    told(advice, body)
+}
+
+fn told(advice: &str, said: &str) -> String {
+    match (advice, said) {
         ("", "") => "no reason given".to_owned(),
         ("", said) => said.to_owned(),
         (advice, "") => advice.to_owned(),

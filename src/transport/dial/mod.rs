@@ -2,6 +2,7 @@
 
 mod answer;
 mod error;
+mod link;
 
 use std::{fmt, time::Duration};
 
@@ -16,10 +17,15 @@ use tokio_tungstenite::tungstenite::{
 };
 
 pub use error::DialError;
+pub use link::{Dialled, dial_link};
 
 use super::{ConnectError, Endpoint, Io, TlsConfig, WebSocket};
 use crate::limits;
-use answer::{check, is_tls, printable, refusal_body, text_of};
+use answer::{check, refusal_body, text_of};
+#[cfg(feature = "grpc")]
+pub(super) use answer::{is_tls, printable};
+#[cfg(not(feature = "grpc"))]
+use answer::{is_tls, printable};
 
 /// Largest answer head that is read.
 const MAX_HEAD: usize = 16 << 10;
@@ -27,7 +33,8 @@ const MAX_HEAD: usize = 16 << 10;
 /// What to dial, and how.
 #[derive(Clone)]
 pub struct Dial {
-    /// Address of the hub's `/ws`: ws://, wss:// or unix:///path. The path is `/ws` when none is written.
+    /// Address of the hub's `/ws`: ws://, wss:// or unix:///path. The path is `/ws` when none is written. For
+    /// [`dial_link`] also grpc://, grpcs:// or grpc+unix:///path.
     pub url: String,
     /// Token for `Authorization: Bearer`.
     pub bearer: Option<String>,

@@ -10,7 +10,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{Endpoint, Target, bracketed};
-use crate::transport::{Io, TlsConfig, TlsError, io::tune};
+use crate::transport::{Io, TlsConfig, TlsError, io::tune, tls::HTTP2};
 
 /// Why no byte stream came about.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +94,15 @@ impl Endpoint {
                 tls: true,
             } => {
                 let settings = tls.clone();
-                let loaded = tokio::task::spawn_blocking(move || settings.client_config()).await;
+                let grpc = self.grpc;
+                let load = move || {
+                    if grpc {
+                        settings.client_config_for(HTTP2)
+                    } else {
+                        settings.client_config()
+                    }
+                };
+                let loaded = tokio::task::spawn_blocking(load).await;
                 let address = format!("{}:{port}", bracketed(host));
                 let fail = |problem| ConnectError::Tls {
                     address: address.clone(),
@@ -108,7 +116,7 @@ impl Endpoint {
                 let handshake = TlsConnector::from(Arc::clone(&config)).connect(name, stream);
                 match timeout_at(by, handshake).await {
                     Ok(Ok(stream)) => Ok(Io::Tls(Box::new(stream.into()))),
-                    Ok(Err(error)) => Err(fail(explain(&error, tls))),
+                    Ok(Err(error)) => Err(fail(explain(&error, tls, self.grpc))),
                     Err(_) => Err(fail(format!(
                         "connected, but no answer to the handshake within {} s: is this a TLS port?",
                         timeout.as_secs_f32()
@@ -155,8 +163,8 @@ async fn connect_tcp(
     })
 }
 
-fn explain(error: &io::Error, tls: &TlsConfig) -> String {
-    use rustls::{CertificateError as Cert, Error as Tls};
+fn explain(error: &io::Error, tls: &TlsConfig, grpc: bool) -> String {
+    use rustls::{AlertDescription, CertificateError as Cert, Error as Tls};
     let trusted = match &tls.ca_file {
         Some(file) => format!("the CA file {}", file.display()),
         None => "this system's CA certificates".to_owned(),
@@ -176,7 +184,12 @@ fn explain(error: &io::Error, tls: &TlsConfig) -> String {
             "the certificate is for another name: dial the name that is in it".to_owned()
         }
         Some(Tls::InvalidMessage(_)) => {
-            "the answer is not TLS: is this a plain port? then use ws:// or http://".to_owned()
+            let plain = if grpc { "grpc://" } else { "ws:// or http://" };
+            format!("the answer is not TLS: is this a plain port? then use {plain}")
+        }
+        Some(Tls::AlertReceived(AlertDescription::NoApplicationProtocol)) if grpc => {
+            "it speaks no HTTP/2 there: gRPC has a port of its own at the hub (--grpc-listen); for /ws use wss://"
+                .to_owned()
         }
         Some(other) => other.to_string(),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {

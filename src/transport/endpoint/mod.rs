@@ -10,10 +10,12 @@ pub use connect::ConnectError;
 pub(in crate::transport) const MAX_UNIX_PATH: usize = 107;
 
 /// An address of a hub: `http://`, `https://`, `ws://`, `wss://` with host, port and path, or
-/// `unix:///path/of.sock`, for a WebSocket path other than the default `unix:///path/of.sock:/other`.
+/// `unix:///path/of.sock`, for a WebSocket path other than the default `unix:///path/of.sock:/other`. For a link over gRPC
+/// `grpc://`, `grpcs://` or `grpc+unix:///path/of.sock`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     target: Target,
+    grpc: bool,
     /// Path and query of the HTTP request; empty when none was written.
     path: String,
 }
@@ -33,6 +35,40 @@ pub struct EndpointError {
 }
 
 impl Endpoint {
+    /// Reads where a link is dialled: all that [`Endpoint::parse`] reads, `grpc://host:port`, `grpcs://host:port` and
+    /// `grpc+unix:///path/of.sock`.
+    ///
+    /// # Errors
+    /// As [`Endpoint::parse`].
+    pub fn parse_hub(address: &str) -> Result<Self, EndpointError> {
+        let plain = match address
+            .split_once("://")
+            .map(|(scheme, _)| scheme.to_ascii_lowercase())
+        {
+            Some(scheme) if scheme == "grpc" => "http",
+            Some(scheme) if scheme == "grpcs" => "https",
+            Some(scheme) if scheme == "grpc+unix" => "unix",
+            _ => return Self::parse(address),
+        };
+        let fail = |problem| EndpointError {
+            address: without_password(address),
+            problem,
+        };
+        if cfg!(not(feature = "grpc")) {
+            return Err(fail("this build has no gRPC: use ws:// or wss://"));
+        }
+        let rest = address.split_once("://").map_or("", |(_, rest)| rest);
+        let mut endpoint = Self::parse(&format!("{plain}://{rest}")).map_err(|error| fail(error.problem))?;
+        if !["", "/"].contains(&endpoint.path.as_str()) {
+            return Err(fail(
+                "a gRPC address has no path: its one call has a name of its own",
+            ));
+        }
+        endpoint.path.clear();
+        endpoint.grpc = true;
+        Ok(endpoint)
+    }
+
     /// Reads an address.
     ///
     /// # Errors
@@ -76,6 +112,7 @@ impl Endpoint {
         };
         let (host, port) = split_authority(authority, default_port).map_err(fail)?;
         Ok(Self {
+            grpc: false,
             target: Target::Tcp { host, port, tls },
             path,
         })
@@ -93,6 +130,7 @@ impl Endpoint {
             return Err("the path of a Unix socket has at most 107 bytes");
         }
         Ok(Self {
+            grpc: false,
             target: Target::Unix(socket.into()),
             path,
         })
@@ -115,6 +153,17 @@ impl Endpoint {
         }
     }
 
+    /// Whether a link to it is a call of gRPC.
+    pub fn is_grpc(&self) -> bool {
+        self.grpc
+    }
+
+    /// True when bytes to it are encrypted.
+    #[cfg(feature = "grpc")]
+    pub(in crate::transport) fn is_tls(&self) -> bool {
+        matches!(self.target, Target::Tcp { tls: true, .. })
+    }
+
     /// True when bytes to it are encrypted, or do not leave the machine.
     pub fn is_private(&self) -> bool {
         matches!(&self.target, Target::Tcp { tls: true, .. }) || self.is_local()
@@ -134,10 +183,16 @@ impl Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.target {
+            Target::Unix(path) if self.grpc => write!(f, "grpc+unix://{}", path.display()),
             Target::Unix(path) if self.path.is_empty() => write!(f, "unix://{}", path.display()),
             Target::Unix(path) => write!(f, "unix://{}:{}", path.display(), self.path),
             Target::Tcp { host, port, tls } => {
-                let scheme = if *tls { "https" } else { "http" };
+                let scheme = match (self.grpc, *tls) {
+                    (false, false) => "http",
+                    (false, true) => "https",
+                    (true, false) => "grpc",
+                    (true, true) => "grpcs",
+                };
                 // The query may hold a secret.
                 let path = self.path.split('?').next().unwrap_or_default();
                 write!(f, "{scheme}://{}:{port}{path}", bracketed(host))
@@ -244,6 +299,40 @@ mod tests {
             assert_eq!(endpoint.host_header(), host);
             assert_eq!(endpoint.path_or("/ws"), path);
         }
+    }
+
+    #[cfg(feature = "grpc")]
+    #[test]
+    fn a_link_over_grpc_has_schemes_of_its_own_and_no_path() {
+        for (written, shown, host) in [
+            ("grpc://127.0.0.1:3001", "grpc://127.0.0.1:3001", "127.0.0.1:3001"),
+            ("GRPC://hub.example/", "grpc://hub.example:80", "hub.example"),
+            ("grpcs://[::1]", "grpcs://[::1]:443", "[::1]"),
+            ("grpc+unix:///run/t.sock", "grpc+unix:///run/t.sock", "unix"),
+        ] {
+            let endpoint = Endpoint::parse_hub(written).unwrap();
+            assert!(endpoint.is_grpc(), "{written}");
+            assert_eq!(
+                (endpoint.to_string(), endpoint.host_header()),
+                (shown.to_owned(), host.to_owned())
+            );
+        }
+        assert!(!Endpoint::parse_hub("ws://hub/ws").unwrap().is_grpc());
+        for (written, problem) in [
+            ("grpc://hub:1/ws", "no path"),
+            ("grpc+unix:///run/t.sock:/ws", "no path"),
+            ("grpcs://", "no host"),
+            ("grpc://me:secret@hub:1", "token file"),
+            ("grpcx://hub", "unknown scheme"),
+        ] {
+            let text = Endpoint::parse_hub(written).unwrap_err().to_string();
+            assert!(
+                text.contains(problem) && !text.contains("secret"),
+                "{written}: {text}"
+            );
+        }
+        // What is no link has none.
+        assert!(Endpoint::parse("grpc://hub").is_err());
     }
 
     #[test]

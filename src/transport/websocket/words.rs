@@ -11,11 +11,8 @@ use tokio_tungstenite::tungstenite::{
 
 use crate::{
     limits,
-    transport::{Message, TransportError},
+    transport::{Message, NO_CODE, TransportError},
 };
-
-/// "No code given" (RFC 6455 section 7.1.5); reported, never sent.
-const NO_CODE: u16 = 1005;
 
 pub(super) fn received(message: tungstenite::Message) -> Option<Message> {
     Some(match message {

@@ -30,10 +30,10 @@ pub(super) fn quantity(key: &str, setting: &Setting<String>) -> Result<Setting<O
 pub(super) fn link_form(hub: &Setting<String>) -> Result<String, Failure> {
     let Setting { value: url, source } = hub;
     // The endpoint names the part that is wrong, and never repeats a password.
-    let endpoint = Endpoint::parse(url).map_err(|error| {
+    let endpoint = Endpoint::parse_hub(url).map_err(|error| {
         Failure::Config(format!(
             "plugin.hub (from {source}): {error}; it is the hub's link, such as ws://127.0.0.1:3000/ws or \
-             wss://hub.example.org (also as https://hub.example.org)"
+             wss://hub.example.org (also as https://hub.example.org), or over gRPC grpcs://hub.example.org:3001"
         ))
     })?;
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -42,6 +42,7 @@ pub(super) fn link_form(hub: &Setting<String>) -> Result<String, Failure> {
     let scheme = match scheme.to_ascii_lowercase().as_str() {
         "ws" | "http" => "ws",
         "wss" | "https" => "wss",
+        scheme @ ("grpc" | "grpcs" | "grpc+unix") => return Ok(format!("{scheme}://{rest}")),
         _ => return Ok(url.clone()),
     };
     let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
@@ -109,6 +110,8 @@ mod tests {
             ("ws://hub.example.org", "ws://hub.example.org/ws"),
             ("wss://hub.example.org/a/b?c=1", "wss://hub.example.org/a/b?c=1"),
             ("unix:///run/hub.sock", "unix:///run/hub.sock"),
+            ("grpc://hub.example.org:3001", "grpc://hub.example.org:3001"),
+            ("grpcs://hub.example.org", "grpcs://hub.example.org"),
             ("unix:///run/hub.sock:/link", "unix:///run/hub.sock:/link"),
         ] {
             assert_eq!(link(written).as_deref(), Ok(derived), "{written}");
@@ -122,6 +125,7 @@ mod tests {
             ("ftp://hub.example.org", "unknown scheme"),
             ("https://", "it has no host"),
             ("https:///ws", "it has no host"),
+            ("grpc://hub.example.org/ws", "has no path"),
             ("wss://hub.example.org:http/ws", "its port is not a number"),
             ("ws://::1:3000", "write an IPv6 address as [::1]:3000"),
             ("http://me:hunter2@hub.example.org", "no user or password here"),
