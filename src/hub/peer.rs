@@ -136,6 +136,8 @@ impl Peer for Link {
             return;
         }
         let applied = match event.state {
+            // Pushed before the delete, and overtaken by its answer: the plugin keeps it on its disk first.
+            Some(state) if !gone && hub.has_deleted(&state) => Applied::Unchanged,
             Some(mut state) => {
                 state.seq = event.seq;
                 let uid = state.pod.as_ref().map(|pod| pod.uid.clone()).unwrap_or_default();
@@ -316,6 +318,21 @@ mod tests {
         link.pod_event(first);
         assert!(hub.pods().is_empty());
         assert_eq!(mark(&hub, &link), Mark { epoch: 7, seq: 1 });
+    }
+
+    #[tokio::test]
+    async fn an_event_that_a_deletes_answer_has_overtaken_does_not_bring_its_pod_back() {
+        let hub = Hub::new(HubConfig::default()).unwrap();
+        let link = attach(&hub, "one");
+        link.pod_event(event(7, 1));
+        let uid = event(7, 1).state.unwrap().pod.unwrap().uid;
+        let _deleting = hub.calls.enter_delete(&uid);
+        hub.delete_confirmed("p", &uid, false);
+        assert!(hub.pods().is_empty());
+        link.pod_event(event(7, 2));
+        assert!(hub.pods().is_empty());
+        // It is acknowledged: sent again, it would say nothing new.
+        assert_eq!(mark(&hub, &link), Mark { epoch: 7, seq: 2 });
     }
 
     #[tokio::test]

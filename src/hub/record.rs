@@ -137,6 +137,12 @@ impl Hub {
         true
     }
 
+    /// Whether this is a pod that the hub has deleted and knows no more: no pod of its uid comes again.
+    pub(crate) fn has_deleted(&self, state: &PodState) -> bool {
+        let Some(pod) = &state.pod else { return false };
+        self.calls.is_buried(&pod.uid) && self.read_pods(|pods| pods.get(&pod.uid).is_none())
+    }
+
     /// The plugin says that a pod is deleted and gone.
     pub(crate) fn pod_gone(&self, uid: &str) {
         self.remove_if(uid, |pods| pods.get(uid).is_some_and(|entry| entry.deleting));
