@@ -1,6 +1,6 @@
 //! A v1.Pod, kept whole, with typed views of what is read from it.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::{BadBody, PodSpec, body, lenient, parse_time};
 use crate::wire::{PodRef, Timestamp};
 
-/// A v1.Pod. What came in goes out again, fields that nobody here knows included.
+/// A v1.Pod. What came in goes out again, fields that nobody here knows included. Cheap to clone.
 #[derive(Clone, PartialEq)]
 pub struct Pod {
-    json: Value,
-    views: Views,
+    json: Arc<Value>,
+    views: Arc<Views>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -58,7 +58,10 @@ impl Pod {
     /// [`BadBody`] without line and column when a field that is read has the wrong type.
     pub fn from_value(json: Value) -> Result<Self, BadBody> {
         match Views::deserialize(&json) {
-            Ok(views) if json.is_object() => Ok(Self { json, views }),
+            Ok(views) if json.is_object() => Ok(Self {
+                json: json.into(),
+                views: views.into(),
+            }),
             Ok(_) => Err(BadBody {
                 what: "expected a Pod object".to_owned(),
                 path: String::new(),
