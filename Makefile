@@ -31,7 +31,7 @@ lint: $(BUF) ## Formatting, clippy, the pure core alone, docs, contract, layers
 	$(CARGO) test --test layering
 
 # What `towline bench` measures, with its arguments if it takes any.
-BENCHES ?= link hub
+BENCHES ?= link hub codec fleet
 TOWLINE_BENCH := $(CARGO) run --release --features bench --bin towline -- bench
 
 bench: ## Benchmarks beside their peers; results in target/bench (JSON) and target/criterion
@@ -41,10 +41,11 @@ bench: ## Benchmarks beside their peers; results in target/bench (JSON) and targ
 	done
 	$(CARGO) bench --features bench
 
-bench-docs: ## Measure anew for docs/BENCHMARKS.md: an idle machine, some ten minutes
+bench-docs: ## Measure anew for docs/BENCHMARKS.md: an idle machine, some fifteen minutes
 	mkdir -p docs/bench
 	for bench in $(BENCHES); do
-	    $(TOWLINE_BENCH) $$bench -o json > docs/bench/$$bench.json.new
+	    args=$$([[ $$bench == fleet ]] && echo --plugins 5000 --tls || true)
+	    $(TOWLINE_BENCH) $$bench $$args -o json > docs/bench/$$bench.json.new
 	    mv docs/bench/$$bench.json.new docs/bench/$$bench.json
 	done
 	$(TOWLINE_BENCH) report docs/bench/*.json
