@@ -105,7 +105,8 @@ fn round(site: &Site, size: u64, whole: [u8; 32], calls: u64, base: u64) -> Roun
     );
     assert!(peak <= budget, "{peak} bytes, {budget} allowed");
     // They are open still, and nothing was read for them that has no place to be.
-    assert_eq!(site.metric("towline_log_streams_open"), READERS - 1);
+    // The reader that was beside them is counted out a moment after its last byte.
+    site.until_metric("towline_log_streams_open", READERS - 1);
     let sent = site.metric("towline_log_bytes_total") - sent_before - size;
     let room = send_buffer() + 2 * RECEIVE as u64 + limits::LOG_CREDIT_FLOWING;
     assert!(sent <= (READERS - 1) * room, "{sent} bytes, {room} for each");
