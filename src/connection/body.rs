@@ -122,11 +122,7 @@ impl Answer {
         std::mem::swap(&mut self.unread.chunks, &mut exchange.body.chunks);
         if let Some(response) = exchange.end.take() {
             inner.pending.remove(&self.id);
-            let response = *response;
-            self.end = Some(match response.status {
-                Some(status) if status.code != 0 => Err(status),
-                _ => Ok(response),
-            });
+            self.end = Some(response.into_result());
         } else if self.unread.chunks.is_empty() {
             exchange.body.waker = Some(cx.waker().clone());
             return Poll::Pending;

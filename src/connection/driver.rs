@@ -1,8 +1,8 @@
 //! The connection task: reads, tells, writes, in that order, until the connection has ended.
 //!
 //! One task for both directions. Before it writes it yields once if other calls are in flight, so that callers
-//! woken by what was just read join the same packet; a lone frame is never delayed. What is frequent here takes no
-//! timer, no log line, and one lock for all that came in one read (docs/BENCHMARKS.md).
+//! woken by what was just read join the same packet, and wake nobody for it; a lone frame is never delayed. What is
+//! frequent here takes no timer, no log line, and one lock for all that came in one read (docs/BENCHMARKS.md).
 
 use std::{
     collections::VecDeque,
@@ -125,11 +125,13 @@ impl<T: Transport> Driver<T> {
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.shared.set_coming(false);
         self.shared.task.register(cx.waker());
         loop {
             match self.round(cx) {
                 Ok(Round::Again) => {}
                 Ok(Round::Yield) => {
+                    self.shared.set_coming(true);
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -146,14 +148,15 @@ impl<T: Transport> Driver<T> {
         let woke = self.tell()?;
         let standing = self.settle();
         let (mut again, mut timeout) = (more, standing.timeout);
+        // Several that were woken here are likely to send something next. So are others when one that was woken here,
+        // or has just woken this task, is not the only one with a call. The answers that were made here at once wait
+        // for nobody.
+        let others = woke > 1 || (standing.output && standing.crowded && (woke > 0 || standing.waited));
+        if others && !std::mem::replace(&mut self.yielded, true) {
+            return Ok(Round::Yield);
+        }
+        self.yielded = false;
         if standing.output && matches!(self.transport.poll_ready(cx), Poll::Ready(Ok(()))) {
-            // Who was woken here, or has just woken this task, is not alone: others are about to send as well. The
-            // answers that were made here at once wait for nobody.
-            let others = standing.crowded && (woke || standing.waited);
-            if others && !std::mem::replace(&mut self.yielded, true) {
-                return Ok(Round::Yield);
-            }
-            self.yielded = false;
             let written = self.write()?;
             again |= written.again;
             timeout = written.timeout;

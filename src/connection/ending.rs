@@ -69,6 +69,7 @@ impl<T: Transport> Driver<T> {
             running.cancel();
         }
         drop(inner);
+        self.shared.set_over();
         self.shared.end.change(|end| *end = Some(ended));
     }
 }

@@ -109,16 +109,10 @@ impl LogStream {
 }
 
 fn logs_end(response: Response) -> Result<LogsEnd, Status> {
-    match response {
-        Response {
-            status: Some(status), ..
-        } if status.code != 0 => Err(status),
-        Response {
-            result: Some(response::Result::LogsEnd(end)),
-            ..
-        } => Ok(end),
-        _ => Ok(LogsEnd::default()),
-    }
+    Ok(match response.into_result()?.result {
+        Some(response::Result::LogsEnd(end)) => end,
+        _ => LogsEnd::default(),
+    })
 }
 
 impl Drop for LogStream {
@@ -205,7 +199,7 @@ impl OnLink {
         match inner.session.send_chunk(self.id, chunk) {
             Offer::Taken => {
                 drop(inner);
-                self.shared.task.wake();
+                self.shared.wake();
                 Poll::Ready(Ok(()))
             }
             Offer::Gone => Poll::Ready(Err(ReaderGone)),

@@ -34,13 +34,14 @@ pub use logs::{LogSink, LogStream, ReaderGone, local_log};
 pub use peer::{BoxFuture, CancelSignal, Peer};
 pub use sink::{BodySink, CallGone};
 
-use shared::{Pending, Shared};
+use shared::{Inner, Note, Pending, Shared};
+use tokio::sync::oneshot;
 
 pub use crate::session::{Compression, Config, Rate, Squeezed, Tally};
 use crate::{
     code::CloseCode,
     session::Session,
-    wire::{EventAck, NodeStatus, PodEvent, Request, Response, Status, StreamId, StreamLogs},
+    wire::{EventAck, NodeStatus, PodEvent, Request, Response, Status, StreamLogs},
 };
 
 /// The handle of a live connection; cheap to clone. The connection ends when it is closed or lost, not when
@@ -74,23 +75,14 @@ impl Connection {
     /// # Cancel safety
     /// Dropping the future cancels the call at the peer.
     pub async fn call(&self, request: Request) -> Result<Response, Status> {
-        let (answer, waiting) = tokio::sync::oneshot::channel();
-        let id = self.shared.with(|inner| {
-            let id = inner.session.open_call(request, now())?;
-            inner.pending.insert(id, Pending::Call(answer));
-            Ok::<_, Status>(id)
-        })?;
-        let guard = CancelOnDrop {
+        let (answer, answered) = oneshot::channel();
+        self.shared.leave(Note::Call(request.into(), answer));
+        let mut waiting = Waiting {
             shared: &self.shared,
-            id,
+            answered,
         };
-        let response = waiting.await;
-        std::mem::forget(guard);
-        match response.map(|response| *response) {
-            Ok(Response {
-                status: Some(status), ..
-            }) if status.code != 0 => Err(status),
-            Ok(response) => Ok(response),
+        match (&mut waiting.answered).await {
+            Ok(response) => response.into_result(),
             Err(_) => Err(shared::lost()),
         }
     }
@@ -201,18 +193,18 @@ impl Connection {
     }
 }
 
-/// Cancels an abandoned call.
-struct CancelOnDrop<'a> {
+/// A caller that waits. Cancels the call when it goes before the answer.
+struct Waiting<'a> {
     shared: &'a Shared,
-    id: StreamId,
+    answered: oneshot::Receiver<Box<Response>>,
 }
 
-impl Drop for CancelOnDrop<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.shared.with(|inner| {
-            inner.pending.remove(&self.id);
-            inner.session.cancel(self.id, now());
-        });
+        if !self.answered.is_terminated() {
+            self.answered.close();
+            self.shared.with(Inner::give_up);
+        }
     }
 }
 

@@ -1,27 +1,50 @@
 //! What handles and the connection task share, under one lock that is never held over a wait.
+//!
+//! The connection task holds that lock while it takes in or writes a whole packet. So that callers do not wait for it,
+//! nor for each other, they leave their calls in an inbox; whoever locks next takes them in first, in their order.
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Waker,
 };
 
 use futures::task::AtomicWaker;
 use tokio::sync::oneshot;
 
-use super::{CancelSignal, Ended, told::Told};
+use super::{CancelSignal, Ended, now, told::Told};
 use crate::{
     code::{Code, reason},
     session::Session,
-    wire::{Data, LogChunk, Response, Status, StreamMap},
+    wire::{Data, LogChunk, Request, Response, Status, StreamId, StreamMap},
 };
 
 #[derive(Debug)]
 pub(super) struct Shared {
     inner: Mutex<Inner>,
+    inbox: Mutex<Vec<Note>>,
+    /// Whether something is in the inbox. This and the two below are written by one thread and read by another after
+    /// the reverse, and one of them must see the other: sequentially consistent.
+    mail: AtomicBool,
+    /// The connection task has let others go first and comes by itself.
+    coming: AtomicBool,
+    /// The connection task has ended: who leaves something sees to it alone.
+    over: AtomicBool,
     /// Of the connection task.
     pub(super) task: AtomicWaker,
     pub(super) end: Told<Option<Ended>>,
+}
+
+/// What is left for the session.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// A call to open, and who waits for its answer.
+    Call(Box<Request>, oneshot::Sender<Box<Response>>),
+    /// What a call of the peer has ended with.
+    Answer(StreamId, Response),
 }
 
 #[derive(Debug)]
@@ -31,6 +54,8 @@ pub(super) struct Inner {
     pub(super) pending: StreamMap<Pending>,
     /// Calls of the peer.
     pub(super) running: StreamMap<Running>,
+    /// The other half of the inbox: the two change places when it is emptied.
+    emptied: Vec<Note>,
 }
 
 /// Who waits for a call of this side.
@@ -104,27 +129,109 @@ impl Shared {
                 session,
                 pending: StreamMap::default(),
                 running: StreamMap::default(),
+                emptied: Vec::new(),
             }),
+            inbox: Mutex::default(),
+            mail: AtomicBool::new(false),
+            coming: AtomicBool::new(false),
+            over: AtomicBool::new(false),
             task: AtomicWaker::new(),
             end: Told::new(None),
         }
     }
 
-    /// The state, whatever became of a thread that panicked with it: every change is whole.
+    /// The state, with all that was left for it; whatever became of a thread that panicked with it: every change is
+    /// whole.
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.mail.load(Ordering::SeqCst) {
+            let mut notes = std::mem::take(&mut inner.emptied);
+            {
+                let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+                std::mem::swap(&mut notes, &mut inbox);
+                self.mail.store(false, Ordering::SeqCst);
+            }
+            inner.take_in(&mut notes);
+            inner.emptied = notes;
+        }
+        inner
+    }
+
+    /// Leaves something for the session; the first of several wakes the connection task.
+    pub(super) fn leave(&self, note: Note) {
+        let first = {
+            let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+            inbox.push(note);
+            !self.mail.swap(true, Ordering::SeqCst)
+        };
+        if self.over.load(Ordering::SeqCst) {
+            drop(self.lock());
+        } else if first {
+            self.wake();
+        }
     }
 
     /// Changes the state and wakes the connection task if there is something to write or tell.
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let result = change(&mut self.lock());
-        self.task.wake();
+        self.wake();
         result
+    }
+
+    /// The connection task has something to do.
+    pub(super) fn wake(&self) {
+        if !self.coming.load(Ordering::SeqCst) {
+            self.task.wake();
+        }
+    }
+
+    /// Whether the connection task comes by itself, so that nobody needs to wake it.
+    pub(super) fn set_coming(&self, coming: bool) {
+        self.coming.store(coming, Ordering::SeqCst);
+    }
+
+    /// The connection task has ended, and takes in what was left until now.
+    pub(super) fn set_over(&self) {
+        self.over.store(true, Ordering::SeqCst);
+        drop(self.lock());
     }
 
     /// Looks at the state, or changes what the connection task need not know.
     pub(super) fn look<T>(&self, look: impl FnOnce(&mut Inner) -> T) -> T {
         look(&mut self.lock())
+    }
+}
+
+impl Inner {
+    fn take_in(&mut self, notes: &mut Vec<Note>) {
+        let now = now();
+        for note in notes.drain(..) {
+            match note {
+                // Who has gone before anything was begun needs no call.
+                Note::Call(_, answer) if answer.is_closed() => {}
+                Note::Call(request, answer) => match self.session.open_call(request, now) {
+                    Ok(id) => {
+                        self.pending.insert(id, Pending::Call(answer));
+                    }
+                    Err(refused) => {
+                        let _ = answer.send(Response::failed(refused).into());
+                    }
+                },
+                Note::Answer(id, response) => {
+                    self.running.remove(&id);
+                    self.session.respond(id, response);
+                }
+            }
+        }
+    }
+
+    /// Gives up the calls whose callers have gone.
+    pub(super) fn give_up(&mut self) {
+        let gone = |pending: &Pending| matches!(pending, Pending::Call(answer) if answer.is_closed());
+        for id in self.pending.ids(|_, pending| gone(pending)) {
+            self.pending.remove(&id);
+            self.session.cancel(id, now());
+        }
     }
 }
 

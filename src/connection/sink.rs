@@ -117,7 +117,7 @@ impl BodySink {
         match inner.session.send_data(self.id, data) {
             Offer::Taken => {
                 drop(inner);
-                self.shared.task.wake();
+                self.shared.wake();
                 Poll::Ready(Ok(()))
             }
             Offer::Gone => Poll::Ready(Err(CallGone)),
@@ -156,11 +156,7 @@ impl Drop for BodySink {
                 && exchange.end.is_none()
             {
                 let status = Status::new(Code::Cancelled, "", "the caller gave its body up");
-                let end = Response {
-                    status: Some(status),
-                    result: None,
-                };
-                exchange.end = Some(end.into());
+                exchange.end = Some(Response::failed(status).into());
                 wake(&mut exchange.body.waker);
                 inner.session.cancel(self.id, now());
             }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::{
     BodyReader, BodySink, BoxFuture, CancelSignal, LogSink,
     driver::{Driver, End},
-    shared::{Inner, Pending, Receiving, Running},
+    shared::{Inner, Note, Pending, Receiving, Running},
 };
 use crate::{
     code::{Code, reason},
@@ -30,9 +30,9 @@ pub(super) struct Tidings {
 }
 
 impl Tidings {
-    /// Wakes who waits. True when there was somebody.
-    fn deliver(&mut self) -> bool {
-        let any = !(self.responses.is_empty() && self.wakers.is_empty());
+    /// Wakes who waits; says how many.
+    fn deliver(&mut self) -> usize {
+        let count = self.responses.len() + self.wakers.len();
         for (answer, response) in self.responses.drain(..) {
             // A caller that has just gone needs no answer.
             let _ = answer.send(response);
@@ -40,7 +40,7 @@ impl Tidings {
         for waker in self.wakers.drain(..) {
             waker.wake();
         }
-        any
+        count
     }
 
     /// What concerns one stream goes to who waits for it.
@@ -113,8 +113,8 @@ fn is_of_a_stream(event: &Event) -> bool {
 }
 
 impl<T: Transport> Driver<T> {
-    /// Tells what happened, in order. True when somebody was woken; an error when the session wants to close.
-    pub(super) fn tell(&mut self) -> Result<bool, End> {
+    /// Tells what happened, in order. How many were woken; an error when the session wants to close.
+    pub(super) fn tell(&mut self) -> Result<usize, End> {
         let mut close = None;
         while let Some(event) = self.events.pop_front() {
             match event {
@@ -189,15 +189,7 @@ impl<T: Transport> Driver<T> {
         let peer = &self.peer;
         let work = start(|| {
             let work = peer.stream_logs(open, sink);
-            Box::pin(async {
-                match work.await {
-                    Ok(end) => ended_log(end),
-                    Err(status) => Response {
-                        status: Some(status),
-                        result: None,
-                    },
-                }
-            })
+            Box::pin(async { work.await.map_or_else(Response::failed, ended_log) })
         });
         self.serve(id, work);
     }
@@ -218,10 +210,7 @@ impl<T: Transport> Driver<T> {
                 biased;
                 outcome = work => {
                     let response = outcome.unwrap_or_else(|_| panicked());
-                    shared.with(|inner| {
-                        inner.running.remove(&id);
-                        inner.session.respond(id, response);
-                    });
+                    shared.leave(Note::Answer(id, response));
                 }
                 () = over.cancelled() => {}
             }
@@ -247,10 +236,7 @@ fn first(work: &mut Work) -> Option<Response> {
 
 fn panicked() -> Response {
     let text = "the handler of this call panicked";
-    Response {
-        status: Some(Status::new(Code::Internal, reason::PLUGIN_ERROR, text)),
-        result: None,
-    }
+    Response::failed(Status::new(Code::Internal, reason::PLUGIN_ERROR, text))
 }
 
 fn ended_log(end: LogsEnd) -> Response {

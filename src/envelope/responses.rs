@@ -110,12 +110,8 @@ impl ResponseIn {
         if self.status.is_none() && self.error.is_none() {
             return Err(Bad::at("status", "missing field `status`"));
         }
-        let failed = |status| Response {
-            status: Some(status),
-            result: None,
-        };
         if let Some(status) = failure(self.status, self.error.as_deref(), self.body.as_deref())? {
-            return Ok(failed(status));
+            return Ok(Response::failed(status));
         }
         let call = match &asked {
             Some(Asked::Create(_)) => "POST /create",
@@ -126,7 +122,7 @@ impl ResponseIn {
         };
         Ok(match asked.map(|asked| self.result(&asked)).transpose() {
             Ok(result) => Response { status: None, result },
-            Err(bad) => failed(Status::new(
+            Err(bad) => Response::failed(Status::new(
                 Code::Internal,
                 reason::PLUGIN_ERROR,
                 format!("the plugin's answer to {call}: {bad}"),

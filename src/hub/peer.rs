@@ -99,12 +99,7 @@ impl Peer for Link {
     fn request(&self, _: Request, _: CancelSignal) -> BoxFuture<Response> {
         let status =
             Status::new(Code::Unimplemented, reason::NO_SUCH_OP, "the hub serves no calls").not_started();
-        Box::pin(async {
-            Response {
-                status: Some(status),
-                result: None,
-            }
-        })
+        Box::pin(std::future::ready(Response::failed(status)))
     }
 
     fn stream_logs(&self, _: StreamLogs, _: LogSink) -> BoxFuture<Result<LogsEnd, Status>> {

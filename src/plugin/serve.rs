@@ -55,7 +55,9 @@ impl<H: Handler> Peer for Serve<H> {
             let asked = Duration::from_millis(request.timeout_ms);
             let Some(op) = request.op else {
                 let text = "this plugin does not know the operation";
-                return failed(Status::new(Code::Unimplemented, reason::NO_SUCH_OP, text).not_started());
+                return Response::failed(
+                    Status::new(Code::Unimplemented, reason::NO_SUCH_OP, text).not_started(),
+                );
             };
             let attempt = request.attempt.max(1);
             let answer = match op {
@@ -74,7 +76,7 @@ impl<H: Handler> Peer for Serve<H> {
                 }
                 request::Op::HttpRequest(_) => Err(http::none()),
             };
-            answer.map_or_else(failed, |result| Response {
+            answer.map_or_else(Response::failed, |result| Response {
                 status: None,
                 result: Some(result),
             })
@@ -91,7 +93,7 @@ impl<H: Handler> Peer for Serve<H> {
         let handler = Arc::clone(&self.handler);
         Box::pin(async move {
             let Some(request::Op::HttpRequest(head)) = request.op else {
-                return failed(http::none());
+                return Response::failed(http::none());
             };
             let call = HttpCall {
                 head,
@@ -108,7 +110,7 @@ impl<H: Handler> Peer for Serve<H> {
                 done = work => done,
                 () = cancel.cancelled() => Err(Status::new(Code::Cancelled, "", "the caller has gone")),
             };
-            done.map_or_else(failed, |()| Response::default())
+            done.map_or_else(Response::failed, |()| Response::default())
         })
     }
 
@@ -237,12 +239,5 @@ pub(super) async fn bounded<T>(
         () = tokio::time::sleep(limit) => {
             Err(Status::new(Code::DeadlineExceeded, "", format!("not done within {limit:?}")))
         }
-    }
-}
-
-fn failed(status: Status) -> Response {
-    Response {
-        status: Some(status),
-        result: None,
     }
 }

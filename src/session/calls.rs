@@ -37,19 +37,13 @@ pub(super) fn deadline(now: Instant, timeout_ms: u64, default: Duration) -> Inst
     now + timeout
 }
 
-pub(super) fn failed(status: Status) -> Response {
-    Response {
-        status: Some(status),
-        result: None,
-    }
-}
-
 impl Session {
     /// Opens a call. Its one [`Event::Response`] comes by the deadline at the latest.
     ///
     /// # Errors
     /// Nothing was begun: the link is not open, the peer takes no more calls, or the request is too large.
-    pub fn open_call(&mut self, request: Request, now: Instant) -> Result<StreamId, Status> {
+    pub fn open_call(&mut self, request: impl Into<Box<Request>>, now: Instant) -> Result<StreamId, Status> {
+        let request = request.into();
         let metadata: usize = request
             .metadata
             .iter()
@@ -80,7 +74,7 @@ impl Session {
             return Err(Status::new(Code::ResourceExhausted, reason::TOO_MANY_CALLS, text).not_started());
         }
         let recv = Some(RecvWindow::body());
-        self.open(Kind::Call, Body::Request(request.into()), deadline, recv, now)
+        self.open(Kind::Call, Body::Request(request), deadline, recv, now)
     }
 
     /// Opens a log stream. Chunks come as [`Event::LogChunk`], its end as the one [`Event::Response`]. Credit is
@@ -224,7 +218,8 @@ impl Session {
                 self.lose_outgoing(id, status);
             }
             Some(OutgoingState::Sent) => {
-                self.events.push_back(Event::Response(id, failed(status).into()));
+                self.events
+                    .push_back(Event::Response(id, Response::failed(status).into()));
                 self.begin_cancel(id, now);
             }
             Some(OutgoingState::Cancelling) | None => {}

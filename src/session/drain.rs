@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::{
     Event, Session, State,
-    calls::failed,
     streams::{IncomingState, Kind, OutgoingState},
 };
 use crate::{
     code::{CloseCode, Code, reason},
     limits,
-    wire::{GoAway, Side, Status, StreamId},
+    wire::{GoAway, Response, Side, Status, StreamId},
 };
 
 impl Session {
@@ -154,7 +153,8 @@ impl Session {
         if let Some(stream) = self.streams.remove_outgoing(id)
             && stream.state != OutgoingState::Cancelling
         {
-            self.events.push_back(Event::Response(id, failed(status).into()));
+            self.events
+                .push_back(Event::Response(id, Response::failed(status).into()));
         }
     }
 }

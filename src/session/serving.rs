@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     Event, Session, State,
-    calls::{deadline, default_timeout, failed},
+    calls::{deadline, default_timeout},
     credit::{RecvWindow, SendCredit, cost},
     streams::{Incoming, IncomingState, Kind, Queued, Sending},
 };
@@ -113,7 +113,7 @@ impl Session {
     }
 
     fn turn_away(&mut self, id: StreamId, status: Status) {
-        if !self.schedule.refusal(id, failed(status.not_started())) {
+        if !self.schedule.refusal(id, Response::failed(status.not_started())) {
             self.close(CloseCode::OVERLOADED, "too many refused calls wait to be written");
         }
     }
@@ -146,10 +146,10 @@ impl Session {
             Ok(size) => {
                 let text = format!("the answer has {size} bytes, and the peer takes {max}");
                 let status = Status::new(Code::ResourceExhausted, reason::MESSAGE_TOO_LARGE, text);
-                answer = Queued::of(&*self.codec, id, Body::Response(failed(status).into()));
+                answer = Queued::of(&*self.codec, id, Body::Response(Response::failed(status).into()));
             }
             Err(status) => {
-                answer = Queued::of(&*self.codec, id, Body::Response(failed(status).into()));
+                answer = Queued::of(&*self.codec, id, Body::Response(Response::failed(status).into()));
             }
         }
         stream.state = IncomingState::Ending;
@@ -183,7 +183,7 @@ impl Session {
             self.events.push_back(Event::Cancelled(id));
         }
         stream.state = IncomingState::Expired;
-        let answer = Queued::of(&*self.codec, id, Body::Response(failed(status).into()));
+        let answer = Queued::of(&*self.codec, id, Body::Response(Response::failed(status).into()));
         stream.send.end(answer);
         self.schedule.answer(id, stream.kind, &mut stream.send);
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt};
 
-use super::{PodRef, Status};
+use super::{PodRef, Response, Status};
 use crate::code::Code;
 
 impl Status {
@@ -27,6 +27,27 @@ impl Status {
     /// The code as an enum. An unknown number is [`Code::Unknown`].
     pub fn kind(&self) -> Code {
         Code::from_number(self.code)
+    }
+}
+
+impl Response {
+    /// The end of a call that failed.
+    pub fn failed(status: Status) -> Self {
+        Self {
+            status: Some(status),
+            result: None,
+        }
+    }
+
+    /// How the call ended.
+    ///
+    /// # Errors
+    /// The status, when it is not that of a success.
+    pub fn into_result(self) -> Result<Self, Status> {
+        match self.status {
+            Some(status) if status.code != 0 => Err(status),
+            _ => Ok(self),
+        }
     }
 }
 

@@ -156,10 +156,7 @@ struct Hub;
 
 impl Peer for Hub {
     fn request(&self, _: Request, _: CancelSignal) -> BoxFuture<Response> {
-        Box::pin(ready(Response {
-            status: Some(refused()),
-            result: None,
-        }))
+        Box::pin(ready(Response::failed(refused())))
     }
 
     fn stream_logs(&self, _: StreamLogs, _: LogSink) -> BoxFuture<Result<LogsEnd, Status>> {
