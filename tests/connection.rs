@@ -8,6 +8,8 @@ mod calls;
 mod carrier;
 #[path = "connection/raw.rs"]
 mod raw;
+#[path = "connection/threads.rs"]
+mod threads;
 
 /// What carries the link.
 const CARRIER: carrier::Carrier = carrier::Carrier::Memory;

@@ -238,7 +238,7 @@ async fn connect_with(total: u64, features: &[&str]) -> Ends {
     }
 }
 
-fn status() -> Request {
+pub(crate) fn status() -> Request {
     Request {
         op: Some(Op::GetStatus(GetStatus {
             all: true,
@@ -248,7 +248,7 @@ fn status() -> Request {
     }
 }
 
-fn create() -> Request {
+pub(crate) fn create() -> Request {
     Request {
         op: Some(Op::CreatePod(Default::default())),
         ..Request::default()
