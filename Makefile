@@ -3,13 +3,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench bench-docs schema-accept vectors sim sim-mutants slow-readers faults
+.PHONY: help run test lint bench bench-docs bench-guard bench-guard-accept schema-accept vectors sim sim-mutants slow-readers faults
 
 CARGO ?= cargo
 BUF := target/tools/npm/node_modules/.bin/buf
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 run: ## Hub, plugin and a sample pod, over a real link on loopback; ends by itself
 	$(CARGO) run --release -- demo --once
@@ -19,7 +19,7 @@ test: ## All tests, the Python stub plugin included; prints the counts
 
 lint: $(BUF) ## Formatting, clippy, the pure core alone, docs, contract, layers
 	$(CARGO) fmt --all -- --check
-	$(CARGO) clippy --all-targets --features bench -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features bench -- -D warnings
 	$(CARGO) clippy -- -D warnings
 	$(CARGO) clippy --no-default-features -- -D warnings
 	# A module's own words may point at its private parts: they are for who reads the source.
@@ -49,6 +49,12 @@ bench-docs: ## Measure anew for docs/BENCHMARKS.md: an idle machine, some fiftee
 	    mv docs/bench/$$bench.json.new docs/bench/$$bench.json
 	done
 	$(TOWLINE_BENCH) report docs/bench/*.json
+
+bench-guard: ## Instructions of hot paths (callgrind) against benches/guard/bounds.tsv; ONLY=text for some
+	tools/bench-guard $(if $(ONLY),--only $(ONLY))
+
+bench-guard-accept: ## Take what they need now as the new bounds; commit them with the reason
+	tools/bench-guard --accept $(if $(ONLY),--only $(ONLY))
 
 schema-accept: $(BUF) ## Take the changed contract as the new one (needs a CHANGELOG line)
 	tools/schema-image --accept $(BUF)

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, fmt, io};
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{BufMut, Bytes};
 use prost::{Message, encoding};
 use zstd::{
     bulk::{Compressor, Decompressor},
@@ -286,9 +286,10 @@ fn window(squeezed: &[u8], content: u64) -> Option<u64> {
 /// Counts the frames before building them, so that a message of empty frames buys no memory.
 fn decode_bounded(message: Bytes) -> Result<Packet, CodecError> {
     let malformed = |error: prost::DecodeError| CodecError::Malformed(error.to_string());
-    let mut rest = message.clone();
+    // Of the bytes, not of a clone: one of these would allocate its count of owners.
+    let mut rest: &[u8] = &message;
     let mut frames = 0;
-    while rest.has_remaining() {
+    while !rest.is_empty() {
         let (tag, kind) = encoding::decode_key(&mut rest).map_err(malformed)?;
         if tag == 1 {
             frames += 1;
