@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::{
     Event, Session, State,
     credit::{RecvWindow, SendCredit},
-    streams::{Kind, Outgoing, OutgoingState, Queued, Sending},
+    sending::{Queued, Sending},
+    streams::{Kind, Outgoing, OutgoingState},
 };
 use crate::{
     code::{Code, reason},

@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::{
     Event, Session,
     credit::{RecvWindow, cost},
-    streams::{IncomingState, Kind, OutgoingState, Queued},
+    sending::Queued,
+    streams::{IncomingState, Kind, OutgoingState},
 };
 use crate::{
     code::{Code, reason},

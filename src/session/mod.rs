@@ -28,6 +28,7 @@ mod keepalive;
 mod packet;
 mod rate;
 mod schedule;
+mod sending;
 mod serving;
 mod streams;
 #[cfg(test)]

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::{
     Event, Session,
     schedule::Item,
-    streams::{IncomingState, OutgoingState, Queued},
+    sending::Queued,
+    streams::{IncomingState, OutgoingState},
 };
 use crate::{
     limits,
@@ -143,10 +144,7 @@ impl Session {
         let Some((send, sensitive)) = stream else {
             return Ok(None);
         };
-        if send.chunks_left() == 1 {
-            send.settle(&*self.codec, id);
-        }
-        if send.next_size().is_some_and(|size| size > room) {
+        if send.peek(&*self.codec, id).is_some_and(|size| size > room) {
             return Err(TooBig);
         }
         send.listed = false;

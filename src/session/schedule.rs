@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     Session, State,
-    streams::{Kind, Queued, Sending},
+    sending::{Queued, Sending},
+    streams::Kind,
 };
 use crate::wire::{
     CancelStream, Credit, EventAck, GoAway, NodeStatus, Ping, PodEvent, Pong, Response, StreamId, frame::Body,

@@ -6,7 +6,8 @@ use super::{
     Event, Session, State,
     calls::{deadline, default_timeout},
     credit::{RecvWindow, SendCredit, cost},
-    streams::{Incoming, IncomingState, Kind, Queued, Sending},
+    sending::{Queued, Sending},
+    streams::{Incoming, IncomingState, Kind},
 };
 use crate::{
     code::{CloseCode, Code, reason},
