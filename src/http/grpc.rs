@@ -7,7 +7,6 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue},
 };
 use tokio::{
-    sync::Semaphore,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -19,7 +18,7 @@ use crate::{
     code::Code,
     hub::{Hub, Identity, Way},
     limits,
-    server::Refusal,
+    server::{self, Refusal},
     transport::{
         Io, Listener,
         grpc::{Call, Calls, PATH},
@@ -31,54 +30,22 @@ use crate::{
 /// no call is taken; the links that are there are the hub's business (see [`Hub::drain`]), and what is left after a few
 /// seconds is dropped.
 pub async fn serve_grpc(
-    mut listener: Listener,
+    listener: Listener,
     hub: Arc<Hub>,
     config: HttpConfig,
     max_connections: usize,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let edge = Arc::new(GrpcEdge { hub, config });
-    let closing = CancellationToken::new();
-    let slots = Arc::new(Semaphore::new(max_connections));
-    let refusals = Arc::new(Semaphore::new(limits::HTTP_MAX_TURNED_AWAY));
-    let mut connections = JoinSet::new();
-    let mut shutdown = pin!(shutdown);
-    loop {
-        let (io, remote) = tokio::select! {
-            biased;
-            () = &mut shutdown => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match Arc::clone(&slots).try_acquire_owned() {
-            Ok(slot) => {
-                let connection = connection(edge.clone(), io, remote.into(), closing.clone());
-                connections.spawn(async move {
-                    connection.await;
-                    drop(slot);
-                });
-            }
-            Err(_) => {
-                tracing::warn!(max_connections, "too many gRPC connections");
-                edge.hub.count_refused("connections");
-                if let Ok(slot) = Arc::clone(&refusals).try_acquire_owned() {
-                    connections.spawn(async move {
-                        Calls::turn_away(io).await;
-                        drop(slot);
-                    });
-                }
-            }
-        }
-    }
-    drop(listener);
-    closing.cancel();
-    let all = async { while connections.join_next().await.is_some() {} };
-    if timeout(limits::HTTP_SHUTDOWN_GRACE, all).await.is_err() {
-        tracing::info!(
-            left = connections.len(),
-            "gRPC connections are dropped at shutdown"
-        );
-        connections.shutdown().await;
+    let connected = |io, remote, closing| connection(edge.clone(), io, remote, closing);
+    let full = |io| {
+        tracing::warn!(max_connections, "too many gRPC connections");
+        edge.hub.count_refused("connections");
+        Calls::turn_away(io)
+    };
+    let left = server::accept(listener, max_connections, shutdown, connected, full).await;
+    if left > 0 {
+        tracing::info!(left, "gRPC connections were dropped at shutdown");
     }
 }
 

@@ -6,6 +6,7 @@
 // Upgrades, and who is at the other end, concern the hub alone.
 #![cfg_attr(not(feature = "hub"), allow(dead_code, unreachable_pub, unused_imports))]
 
+mod accept;
 mod admit;
 pub(crate) mod body;
 mod gap;
@@ -14,6 +15,8 @@ mod refusal;
 mod serve;
 mod token;
 
+#[cfg(feature = "grpc")]
+pub(crate) use accept::accept;
 pub(crate) use admit::{check_host, check_origin, check_target};
 pub(crate) use gap::marked;
 pub(crate) use io::Timed;

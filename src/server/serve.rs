@@ -1,4 +1,4 @@
-//! From a listener to requests: one task a connection, all of them ended before [`serve`] returns.
+//! From a listener to requests, over connections of HTTP/1.1.
 
 use std::{
     convert::Infallible,
@@ -18,13 +18,14 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    sync::Semaphore,
-    task::JoinSet,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::io::{Answering, Progress, Timed};
+use super::{
+    accept::accept,
+    io::{Answering, Progress, Timed},
+};
 use crate::{
     limits,
     transport::{Io, Listener},
@@ -42,7 +43,7 @@ pub(crate) struct Closing(pub(crate) CancellationToken);
 /// Then no connection is accepted, [`Closing`] is told, open requests may finish for a few seconds, and all that is
 /// left is dropped. Upgraded connections are not waited for.
 pub(crate) async fn serve<S, B>(
-    mut listener: Listener,
+    listener: Listener,
     service: S,
     max_connections: usize,
     shutdown: impl Future<Output = ()> + Send,
@@ -53,43 +54,14 @@ pub(crate) async fn serve<S, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let closing = CancellationToken::new();
-    let slots = Arc::new(Semaphore::new(max_connections));
-    let refusals = Arc::new(Semaphore::new(limits::HTTP_MAX_TURNED_AWAY));
-    let mut connections = JoinSet::new();
-    let mut shutdown = pin!(shutdown);
-    loop {
-        let (socket, remote) = tokio::select! {
-            biased;
-            () = &mut shutdown => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match Arc::clone(&slots).try_acquire_owned() {
-            Ok(slot) => {
-                let connection = connection(socket, remote.into(), service.clone(), closing.clone());
-                connections.spawn(async move {
-                    connection.await;
-                    drop(slot);
-                });
-            }
-            Err(_) => {
-                tracing::warn!(max_connections, "too many connections");
-                if let Ok(slot) = Arc::clone(&refusals).try_acquire_owned() {
-                    connections.spawn(async move {
-                        turn_away(socket).await;
-                        drop(slot);
-                    });
-                }
-            }
-        }
-    }
-    drop(listener);
-    closing.cancel();
-    let all = async { while connections.join_next().await.is_some() {} };
-    if timeout(limits::HTTP_SHUTDOWN_GRACE, all).await.is_err() {
-        tracing::info!(left = connections.len(), "requests are dropped at shutdown");
-        connections.shutdown().await;
+    let connected = move |socket, remote, closing| connection(socket, remote, service.clone(), closing);
+    let full = |socket| {
+        tracing::warn!(max_connections, "too many connections");
+        turn_away(socket)
+    };
+    let left = accept(listener, max_connections, shutdown, connected, full).await;
+    if left > 0 {
+        tracing::info!(left, "requests were dropped at shutdown");
     }
 }
 
