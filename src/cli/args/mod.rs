@@ -13,7 +13,9 @@ pub(super) use bench::{BenchArgs, BenchFormat, FleetArgs, ReportArgs};
 pub(super) use client::{
     ClientArgs, CreateArgs, DeleteArgs, DeleteKind, GetArgs, Kind, LogsArgs, ObjectFormat, StatusArgs,
 };
-pub(super) use roles::{ConfigArgs, ConfigCommand, ConfigRole, DemoArgs, HubArgs, PluginArgs};
+pub(super) use roles::{
+    CompressionArgs, ConfigArgs, ConfigCommand, ConfigRole, DemoArgs, HubArgs, PluginArgs,
+};
 
 use std::path::PathBuf;
 

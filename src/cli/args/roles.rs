@@ -12,8 +12,36 @@ pub struct DemoArgs {
     pub once: bool,
 }
 
+/// Compression of the link, the same three flags at both of its ends. The words are the plugin's, which has one link; the
+/// hub's replace them where it has many.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct CompressionArgs {
+    /// Compress the link: on, off, or auto: unless the hub is on this machine [default: auto]
+    /// [env: TOWLINE_COMPRESSION]
+    #[arg(id = "compression", long = "compression", value_name = "WHEN")]
+    pub when: Option<String>,
+    /// Compress it at this level of zstd, 1 to 9: more is smaller and slower [default: 1]
+    /// [env: TOWLINE_COMPRESSION_LEVEL]
+    #[arg(id = "compression_level", long = "compression-level", value_name = "LEVEL")]
+    pub level: Option<String>,
+    /// Compress packets of this many bytes and more [default: 1024] [env: TOWLINE_COMPRESSION_THRESHOLD]
+    #[arg(
+        id = "compression_threshold",
+        long = "compression-threshold",
+        value_name = "BYTES"
+    )]
+    pub threshold: Option<String>,
+}
+
+const HUB_COMPRESSION: &str = "Compress the links of plugins that offer it: on, off, or auto: unless they come from this \
+    machine [default: auto] [env: TOWLINE_COMPRESSION]";
+const HUB_COMPRESSION_LEVEL: &str = "Compress them at this level of zstd, 1 to 9: more is smaller and slower [default: 1] \
+    [env: TOWLINE_COMPRESSION_LEVEL]";
+
 /// `towline hub`
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(mut_arg("compression", |arg| arg.help(HUB_COMPRESSION)))]
+#[command(mut_arg("compression_level", |arg| arg.help(HUB_COMPRESSION_LEVEL)))]
 pub struct HubArgs {
     /// Address of the REST, the link, the API and metrics; HOST:PORT or unix:///PATH, may be repeated
     /// [default: 127.0.0.1:3000] [env: TOWLINE_LISTEN]
@@ -70,17 +98,9 @@ pub struct HubArgs {
     /// repeated [env: TOWLINE_PLUGIN_URLS, separated by commas]
     #[arg(long = "plugin-url", value_name = "NAME=URL")]
     pub plugin_urls: Vec<String>,
-    /// Compress the links of plugins that offer it: on, off, or auto: unless they come from this machine [default: auto]
-    /// [env: TOWLINE_COMPRESSION]
-    #[arg(long, value_name = "WHEN")]
-    pub compression: Option<String>,
-    /// Compress them at this level of zstd, 1 to 9: more is smaller and slower [default: 1]
-    /// [env: TOWLINE_COMPRESSION_LEVEL]
-    #[arg(long, value_name = "LEVEL")]
-    pub compression_level: Option<String>,
-    /// Compress packets of this many bytes and more [default: 1024] [env: TOWLINE_COMPRESSION_THRESHOLD]
-    #[arg(long, value_name = "BYTES")]
-    pub compression_threshold: Option<String>,
+    /// Compression of the link.
+    #[command(flatten)]
+    pub compression: CompressionArgs,
     /// File with settings (YAML) [env: TOWLINE_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -140,17 +160,9 @@ pub struct PluginArgs {
     /// CA certificates (PEM) to trust instead of the system's [env: TOWLINE_CA_FILE]
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-    /// Compress the link: on, off, or auto: unless the hub is on this machine [default: auto]
-    /// [env: TOWLINE_COMPRESSION]
-    #[arg(long, value_name = "WHEN")]
-    pub compression: Option<String>,
-    /// Compress it at this level of zstd, 1 to 9: more is smaller and slower [default: 1]
-    /// [env: TOWLINE_COMPRESSION_LEVEL]
-    #[arg(long, value_name = "LEVEL")]
-    pub compression_level: Option<String>,
-    /// Compress packets of this many bytes and more [default: 1024] [env: TOWLINE_COMPRESSION_THRESHOLD]
-    #[arg(long, value_name = "BYTES")]
-    pub compression_threshold: Option<String>,
+    /// Compression of the link.
+    #[command(flatten)]
+    pub compression: CompressionArgs,
     /// Label for placement, such as node=slurm; may be repeated [env: TOWLINE_LABELS, separated by commas]
     #[arg(long = "label", value_name = "KEY=VALUE")]
     pub labels: Vec<String>,

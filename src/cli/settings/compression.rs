@@ -2,52 +2,34 @@
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
-use super::{Row, Setting, Sources, file::Quantity};
-use crate::{cli::exit::Failure, connection::Compression, limits};
+use super::{
+    Row, Setting, Sources,
+    file::{HubSection, PluginSection, Quantity},
+};
+use crate::{
+    cli::{args::CompressionArgs, exit::Failure},
+    connection::Compression,
+    limits,
+};
 
 /// Names of the settings of one role.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Keys {
+struct Keys {
     when: &'static str,
     level: &'static str,
     threshold: &'static str,
 }
 
-impl Keys {
-    pub(super) const HUB: Self = Self {
-        when: "hub.compression",
-        level: "hub.compression_level",
-        threshold: "hub.compression_threshold",
-    };
-    pub(super) const PLUGIN: Self = Self {
-        when: "plugin.compression",
-        level: "plugin.compression_level",
-        threshold: "plugin.compression_threshold",
-    };
-}
-
-/// What was given for them in one place.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Given {
-    pub(super) when: Option<String>,
-    pub(super) level: Option<String>,
-    pub(super) threshold: Option<String>,
-}
-
-impl Given {
-    /// Of a file: a number is as good as its text.
-    pub(super) fn of_file(
-        when: Option<String>,
-        level: Option<Quantity>,
-        threshold: Option<Quantity>,
-    ) -> Self {
-        Self {
-            when,
-            level: level.map(String::from),
-            threshold: threshold.map(String::from),
-        }
-    }
-}
+const HUB: Keys = Keys {
+    when: "hub.compression",
+    level: "hub.compression_level",
+    threshold: "hub.compression_threshold",
+};
+const PLUGIN: Keys = Keys {
+    when: "plugin.compression",
+    level: "plugin.compression_level",
+    threshold: "plugin.compression_threshold",
+};
 
 /// Whether, how hard, and from which size on packets are compressed.
 #[derive(Debug)]
@@ -62,14 +44,40 @@ pub(crate) struct CompressionSettings {
 }
 
 impl CompressionSettings {
-    /// Resolves and validates.
+    /// Those of a hub, validated.
     ///
     /// # Errors
     /// Names the setting, its value and source, and what it must be.
-    pub(super) fn resolve(
+    pub(super) fn of_hub(typed: &CompressionArgs, sources: &Sources<'_>) -> Result<Self, Failure> {
+        let HubSection {
+            compression,
+            compression_level,
+            compression_threshold,
+            ..
+        } = &sources.file.hub;
+        let file = written(compression, compression_level, compression_threshold);
+        Self::resolve(HUB, typed, file, sources)
+    }
+
+    /// Those of a plugin, validated.
+    ///
+    /// # Errors
+    /// As [`CompressionSettings::of_hub`].
+    pub(super) fn of_plugin(typed: &CompressionArgs, sources: &Sources<'_>) -> Result<Self, Failure> {
+        let PluginSection {
+            compression,
+            compression_level,
+            compression_threshold,
+            ..
+        } = &sources.file.plugin;
+        let file = written(compression, compression_level, compression_threshold);
+        Self::resolve(PLUGIN, typed, file, sources)
+    }
+
+    fn resolve(
         keys: Keys,
-        typed: &Given,
-        file: Given,
+        typed: &CompressionArgs,
+        file: CompressionArgs,
         sources: &Sources<'_>,
     ) -> Result<Self, Failure> {
         let auto = Compression::Auto.word();
@@ -119,6 +127,15 @@ impl CompressionSettings {
             self.threshold
                 .row(self.keys.threshold, self.threshold.value.to_string()),
         ]
+    }
+}
+
+/// What a file says, as if it was typed: a number is as good as its text.
+fn written(when: &Option<String>, level: &Option<Quantity>, threshold: &Option<Quantity>) -> CompressionArgs {
+    CompressionArgs {
+        when: when.clone(),
+        level: level.clone().map(String::from),
+        threshold: threshold.clone().map(String::from),
     }
 }
 

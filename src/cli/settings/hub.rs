@@ -4,13 +4,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     Listen, PassthroughSettings, Row, Setting, Sources, Transport, WaySettings,
-    compression::{CompressionSettings, Given, Keys},
-    file::Span,
-    file::Switch,
-    file::WhenOffline,
-    interlink_file::InterLinkFile,
-    jobscript::JobScriptSettings,
-    parse_bool, parse_path, shown_path,
+    compression::CompressionSettings, file::Span, file::Switch, file::WhenOffline,
+    interlink_file::InterLinkFile, jobscript::JobScriptSettings, parse_bool, parse_path, shown_path,
 };
 use crate::{
     cli::{args::HubArgs, exit::Failure},
@@ -86,20 +81,7 @@ impl HubSettings {
         let listen = file.listen.map(Into::into);
         let link = file.link_listen.map(Into::into);
         let admin = file.admin_listen.map(Into::into);
-        let compression = CompressionSettings::resolve(
-            Keys::HUB,
-            &Given {
-                when: args.compression.clone(),
-                level: args.compression_level.clone(),
-                threshold: args.compression_threshold.clone(),
-            },
-            Given::of_file(
-                file.compression,
-                file.compression_level,
-                file.compression_threshold,
-            ),
-            sources,
-        )?;
+        let compression = CompressionSettings::of_hub(&args.compression, sources)?;
         let grpc = file.grpc_listen.map(Into::into);
         let passthrough = PassthroughSettings::resolve(&sources.file.hub, sources)?;
         let span = |file: Option<Span>, default| sources.file_only(file.map(|span| span.0), default);

@@ -12,10 +12,8 @@ use self::{
     ways::WaySettings,
 };
 use super::{
-    Row, Setting, Source, Sources,
-    compression::{CompressionSettings, Given, Keys},
-    file::Quantity,
-    parse_path, shown_labels, shown_path,
+    Row, Setting, Source, Sources, compression::CompressionSettings, file::Quantity, parse_path,
+    shown_labels, shown_path,
 };
 use crate::{
     backend::process::{Capacity, PODS, quantity},
@@ -96,20 +94,7 @@ impl PluginSettings {
                 "plugin.backend (from {source}): {value:?} is not known; use process or rest"
             )));
         }
-        let compression = CompressionSettings::resolve(
-            Keys::PLUGIN,
-            &Given {
-                when: args.compression.clone(),
-                level: args.compression_level.clone(),
-                threshold: args.compression_threshold.clone(),
-            },
-            Given::of_file(
-                file.compression,
-                file.compression_level,
-                file.compression_threshold,
-            ),
-            sources,
-        )?;
+        let compression = CompressionSettings::of_plugin(&args.compression, sources)?;
         let state_dir = match path(
             "--state-dir",
             &args.state_dir,

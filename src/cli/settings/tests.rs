@@ -6,7 +6,7 @@ mod ways;
 
 use super::*;
 use crate::{
-    cli::args::{ClientArgs, HubArgs, PluginArgs},
+    cli::args::{ClientArgs, CompressionArgs, HubArgs, PluginArgs},
     connection::Compression,
 };
 
@@ -262,7 +262,10 @@ fn compression_is_auto_at_both_ends_unless_told() {
         let args = PluginArgs {
             name: Some("p".to_owned()),
             state_dir: Some(PathBuf::from("/s")),
-            compression: flag.map(str::to_owned),
+            compression: CompressionArgs {
+                when: flag.map(str::to_owned),
+                ..CompressionArgs::default()
+            },
             ..PluginArgs::default()
         };
         PluginSettings::resolve(&args, &with_file(text, &nothing))
@@ -279,7 +282,10 @@ fn compression_is_auto_at_both_ends_unless_told() {
     );
     let hub = |text: &str, flag: Option<&str>| {
         let args = HubArgs {
-            compression: flag.map(str::to_owned),
+            compression: CompressionArgs {
+                when: flag.map(str::to_owned),
+                ..CompressionArgs::default()
+            },
             ..HubArgs::default()
         };
         let settings = HubSettings::resolve(&args, &with_file(text, &nothing)).unwrap();
@@ -315,8 +321,11 @@ fn level_and_threshold_of_compression_are_resolved_and_their_bounds_told() {
         let args = PluginArgs {
             name: Some("p".to_owned()),
             state_dir: Some(PathBuf::from("/s")),
-            compression_level: Some(level.to_owned()),
-            compression_threshold: Some(threshold.to_owned()),
+            compression: CompressionArgs {
+                level: Some(level.to_owned()),
+                threshold: Some(threshold.to_owned()),
+                ..CompressionArgs::default()
+            },
             ..PluginArgs::default()
         };
         PluginSettings::resolve(&args, &with_file("", &nothing))
