@@ -15,6 +15,7 @@ pub mod cost;
 pub mod document;
 pub mod fleet;
 pub mod goals;
+mod http;
 pub mod hub;
 mod latency;
 pub mod link;

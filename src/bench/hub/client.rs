@@ -1,4 +1,4 @@
-//! The virtual kubelet's side: one HTTP/1.1 connection a caller, kept alive.
+//! The virtual kubelet's side: one HTTP/1.1 connection a caller.
 
 use std::{
     net::SocketAddr,
@@ -11,18 +11,13 @@ use std::{
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::{
-    Method, Request, Response, StatusCode,
-    body::Incoming,
-    client::conn::http1::{SendRequest, handshake},
-    header,
-};
-use hyper_util::rt::TokioIo;
+use hyper::Method;
 use serde_json::Value;
-use tokio::net::TcpStream;
-use tokio_util::task::AbortOnDropHandle;
 
-use crate::interlink::{CreateStruct, PodStatus};
+use crate::{
+    bench::http,
+    interlink::{CreateStruct, PodStatus},
+};
 
 /// How many pods the hub knows while states are asked for.
 pub(super) const KNOWN: u64 = 100;
@@ -46,59 +41,9 @@ pub(super) enum Verb {
 }
 
 /// A connection.
-pub(super) struct Client {
-    send: SendRequest<Full<Bytes>>,
-    at: SocketAddr,
-    host: String,
-    _connection: AbortOnDropHandle<()>,
-}
-
-impl Client {
-    pub(super) async fn connect(at: SocketAddr) -> anyhow::Result<Self> {
-        let socket = TcpStream::connect(at).await?;
-        socket.set_nodelay(true)?;
-        let (send, connection) = handshake(TokioIo::new(socket)).await?;
-        let connection = tokio::spawn(async move {
-            // How it ended is seen by who asks.
-            let _ = connection.await;
-        });
-        Ok(Self {
-            send,
-            at,
-            host: at.to_string(),
-            _connection: AbortOnDropHandle::new(connection),
-        })
-    }
-
-    async fn open(&mut self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Response<Incoming>> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, &self.host)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))?;
-        // The other side ends a connection that was idle for long.
-        if self.send.ready().await.is_err() {
-            *self = Self::connect(self.at).await?;
-            self.send.ready().await?;
-        }
-        let response = self.send.send_request(request).await?;
-        let status = response.status();
-        if status != StatusCode::OK {
-            let text = response.into_body().collect().await?.to_bytes();
-            anyhow::bail!(
-                "{path} was answered with {status}: {}",
-                String::from_utf8_lossy(&text)
-            );
-        }
-        Ok(response)
-    }
-
-    async fn ask(&mut self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
-        let response = self.open(method, path, body).await?;
-        Ok(response.into_body().collect().await?.to_bytes())
-    }
-}
+pub(super) type Client = http::Client<Full<Bytes>>;
+/// What a body is.
+const KIND: &str = "application/json";
 
 /// A caller with one verb.
 pub(super) struct Call {
@@ -140,7 +85,10 @@ impl Call {
         let body = self.body(&uid, number);
         match self.verb {
             Verb::Create => {
-                let answer = self.client.ask(Method::POST, "/create", body).await?;
+                let answer = self
+                    .client
+                    .ask(Method::POST, "/create", KIND, body.into())
+                    .await?;
                 let created: CreateStruct = serde_json::from_slice(&answer)?;
                 ensure!(
                     created.pod_uid == uid && !created.pod_jid.is_empty(),
@@ -148,7 +96,9 @@ impl Call {
                 );
             }
             Verb::Delete => {
-                self.client.ask(Method::DELETE, "/delete", body).await?;
+                self.client
+                    .ask(Method::DELETE, "/delete", KIND, body.into())
+                    .await?;
             }
             Verb::Status => ensure!(self.runs(&uid, body).await?, "{uid} does not run"),
             Verb::Running => {
@@ -161,7 +111,7 @@ impl Call {
     }
 
     async fn runs(&mut self, uid: &str, body: Bytes) -> anyhow::Result<bool> {
-        let answer = self.client.ask(Method::GET, "/status", body).await?;
+        let answer = self.client.ask(Method::GET, "/status", KIND, body.into()).await?;
         let states: Vec<PodStatus> = serde_json::from_slice(&answer)?;
         let state = states.first().context("the answer has no pod")?;
         ensure!(state.uid == uid, "{} was answered for {uid}", state.uid);
@@ -233,7 +183,7 @@ impl Reader {
         });
         let response = self
             .0
-            .open(Method::GET, "/getLogs", asked.to_string().into())
+            .open(Method::GET, "/getLogs", KIND, asked.to_string().into())
             .await?;
         let (mut body, mut read) = (response.into_body(), 0);
         while let Some(frame) = body.frame().await {

@@ -1,30 +1,20 @@
 //! What the hub is compared with: an axum handler that parses the same body and answers by itself.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use axum::{Json, Router, body::Body, extract::State, http::StatusCode, routing::any};
 use bytes::Bytes;
 use futures::stream;
-use hyper::server::conn::http1;
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use serde::de::DeserializeOwned;
-use tokio::{net::TcpListener, task::JoinSet};
-use tokio_util::task::AbortOnDropHandle;
 
 use super::client::LETTER;
-use crate::interlink::{ContainerStatus, CreateStruct, LogStruct, Pod, PodCreateRequests, PodStatus};
-
-/// A server.
-pub(super) struct Direct {
-    pub(super) at: SocketAddr,
-    _serving: AbortOnDropHandle<()>,
-}
+use crate::{
+    bench::http::Served,
+    interlink::{ContainerStatus, CreateStruct, LogStruct, Pod, PodCreateRequests, PodStatus},
+};
 
 #[derive(Clone)]
 struct Log {
@@ -32,35 +22,18 @@ struct Log {
     chunks: Arc<AtomicU64>,
 }
 
-impl Direct {
-    pub(super) async fn start(chunk: usize, chunks: Arc<AtomicU64>) -> anyhow::Result<Self> {
-        let log = Log {
-            chunk: vec![LETTER; chunk].into(),
-            chunks,
-        };
-        let router = Router::new()
-            .route("/create", any(create))
-            .route("/delete", any(delete))
-            .route("/status", any(status))
-            .route("/getLogs", any(logs))
-            .with_state(log);
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let at = listener.local_addr()?;
-        let serving = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((socket, _)) = listener.accept().await {
-                // A socket that refuses is slower, and seen as such.
-                let _ = socket.set_nodelay(true);
-                let service = TowerToHyperService::new(router.clone());
-                connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
-                while connections.try_join_next().is_some() {}
-            }
-        });
-        Ok(Self {
-            at,
-            _serving: AbortOnDropHandle::new(serving),
-        })
-    }
+pub(super) async fn start(chunk: usize, chunks: Arc<AtomicU64>) -> anyhow::Result<Served> {
+    let log = Log {
+        chunk: vec![LETTER; chunk].into(),
+        chunks,
+    };
+    let router = Router::new()
+        .route("/create", any(create))
+        .route("/delete", any(delete))
+        .route("/status", any(status))
+        .route("/getLogs", any(logs))
+        .with_state(log);
+    Served::start(router).await
 }
 
 type Refused = (StatusCode, String);

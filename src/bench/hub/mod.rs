@@ -25,7 +25,6 @@ use super::{
     report::rows,
 };
 use client::{Call, Client, Reader, Verb};
-use direct::Direct;
 use whole::Whole;
 
 /// What is asked of the hub.
@@ -162,7 +161,7 @@ struct Side {
 async fn side(name: &str, chunk: usize) -> anyhow::Result<Side> {
     let chunks = Arc::new(AtomicU64::new(0));
     if name == DIRECT {
-        let direct = Direct::start(chunk, chunks.clone()).await?;
+        let direct = direct::start(chunk, chunks.clone()).await?;
         return Ok(Side {
             at: direct.at,
             chunks,
@@ -191,41 +190,36 @@ async fn contender(load: Load, name: &'static str) -> anyhow::Result<Contender<'
     for _ in 0..callers {
         asking.push(Call::new(side.at, verb, base.clone()).await?);
     }
-    let helper = |verb| Helper::start(side.at, verb, base.clone());
-    match verb {
-        Verb::Status => {
-            let ready = helper(Verb::Create).await?;
-            ready.run(client::KNOWN).await?;
+    let at = side.at;
+    let helper = |verb| Helper::start(at, verb, base.clone());
+    let contender = calling(name, asking, side);
+    let other = match verb {
+        // The handler that answers by itself keeps no pods: none are made for it, and none cleared away.
+        _ if name == DIRECT => return Ok(contender),
+        Verb::Status | Verb::Running => {
+            helper(Verb::Create).await?.run(client::KNOWN).await?;
             helper(Verb::Running).await?.run(client::KNOWN).await?;
-            Ok(calling(name, asking, side))
+            return Ok(contender);
         }
-        Verb::Create if name == DIRECT => Ok(calling(name, asking, side)),
-        Verb::Create => {
-            let clear = Arc::new(helper(Verb::Delete).await?);
-            let last = Arc::new(AtomicU64::new(0));
-            Ok(calling(name, asking, side).preparing(move |amount| {
-                let (clear, last, base) = (clear.clone(), last.clone(), base.clone());
-                async move {
-                    let made = last.swap(amount, Ordering::Relaxed);
-                    clear.run(made).await?;
-                    base.fetch_add(made, Ordering::Relaxed);
-                    Ok(())
-                }
-            }))
+        Verb::Create => Verb::Delete,
+        Verb::Delete => Verb::Create,
+    };
+    let other = Arc::new(helper(other).await?);
+    let last = Arc::new(AtomicU64::new(0));
+    Ok(contender.preparing(move |amount| {
+        let (other, last, base) = (other.clone(), last.clone(), base.clone());
+        async move {
+            let former = last.swap(amount, Ordering::Relaxed);
+            if verb == Verb::Create {
+                other.run(former).await?;
+            }
+            base.fetch_add(former, Ordering::Relaxed);
+            if verb == Verb::Delete {
+                other.run(amount).await?;
+            }
+            Ok(())
         }
-        _ if name == DIRECT => Ok(calling(name, asking, side)),
-        _ => {
-            let make = Arc::new(helper(Verb::Create).await?);
-            let last = Arc::new(AtomicU64::new(0));
-            Ok(calling(name, asking, side).preparing(move |amount| {
-                let (make, last, base) = (make.clone(), last.clone(), base.clone());
-                async move {
-                    base.fetch_add(last.swap(amount, Ordering::Relaxed), Ordering::Relaxed);
-                    make.run(amount).await
-                }
-            }))
-        }
-    }
+    }))
 }
 
 /// Makes what a turn needs before it is measured, or clears up after it.

@@ -9,25 +9,17 @@ use anyhow::ensure;
 use axum::{Json, Router, body::Body, extract::State, http::StatusCode, routing::post};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
-use http_body_util::{BodyExt as _, Full, StreamBody, combinators::BoxBody};
-use hyper::{
-    Request,
-    body::Frame,
-    client::conn::http1::{SendRequest, handshake},
-    header,
-    server::conn::http1,
-};
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use http_body_util::{Full, StreamBody, combinators::BoxBody};
+use hyper::{Method, body::Frame};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Mutex,
-};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::sync::Mutex;
 
 use super::{Caller, Setup, calling, chunks, payload};
-use crate::bench::Contender;
+use crate::bench::{
+    Contender,
+    http::{self, Served},
+};
 
 /// The fields of the link's request.
 #[derive(Serialize, Deserialize)]
@@ -56,19 +48,19 @@ struct Uploaded {
 }
 
 pub(super) async fn calls(name: &'static str, setup: Setup) -> anyhow::Result<Contender<'static>> {
-    let (at, serving) = serve(setup).await?;
+    let served = serve(setup).await?;
     let mut callers = Vec::new();
     for _ in 0..setup.connections * setup.callers {
-        callers.push(Client::connect(at).await?);
+        callers.push(Posting::connect(served.at).await?);
     }
-    Ok(calling(name, callers, serving))
+    Ok(calling(name, callers, served))
 }
 
 pub(super) async fn logs(name: &'static str, setup: Setup) -> anyhow::Result<Contender<'static>> {
-    let (at, serving) = serve(setup).await?;
-    let client = Arc::new(Mutex::new(Client::connect(at).await?));
+    let served = serve(setup).await?;
+    let client = Arc::new(Mutex::new(Posting::connect(served.at).await?));
     Ok(Contender::new(name, move |amount| {
-        let _ = &serving;
+        let _ = &served;
         let client = client.clone();
         async move {
             let total = amount * setup.chunk as u64;
@@ -79,27 +71,14 @@ pub(super) async fn logs(name: &'static str, setup: Setup) -> anyhow::Result<Con
     }))
 }
 
-/// One connection that is kept alive.
-struct Client {
-    send: SendRequest<BoxBody<Bytes, Infallible>>,
-    host: String,
-    _connection: AbortOnDropHandle<()>,
-}
+type Client = http::Client<BoxBody<Bytes, Infallible>>;
 
-impl Client {
+/// One that posts.
+struct Posting(Client);
+
+impl Posting {
     async fn connect(at: SocketAddr) -> anyhow::Result<Self> {
-        let socket = TcpStream::connect(at).await?;
-        socket.set_nodelay(true)?;
-        let (send, connection) = handshake(TokioIo::new(socket)).await?;
-        let connection = tokio::spawn(async move {
-            // How it ended is seen by who asks.
-            let _ = connection.await;
-        });
-        Ok(Self {
-            send,
-            host: at.to_string(),
-            _connection: AbortOnDropHandle::new(connection),
-        })
+        Ok(Self(Client::connect(at).await?))
     }
 
     async fn ask<T: for<'a> Deserialize<'a>>(
@@ -108,20 +87,8 @@ impl Client {
         kind: &'static str,
         body: BoxBody<Bytes, Infallible>,
     ) -> anyhow::Result<T> {
-        let request = Request::post(path)
-            .header(header::HOST, &self.host)
-            .header(header::CONTENT_TYPE, kind)
-            .body(body)?;
-        self.send.ready().await?;
-        let response = self.send.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        ensure!(
-            status == StatusCode::OK,
-            "it was answered with {status}: {}",
-            String::from_utf8_lossy(&body)
-        );
-        Ok(serde_json::from_slice(&body)?)
+        let answer = self.0.ask(Method::POST, path, kind, body).await?;
+        Ok(serde_json::from_slice(&answer)?)
     }
 
     async fn upload(&mut self, setup: Setup, total: u64) -> anyhow::Result<()> {
@@ -138,7 +105,7 @@ impl Client {
     }
 }
 
-impl Caller for Client {
+impl Caller for Posting {
     async fn call(&mut self, number: u64) -> anyhow::Result<()> {
         let create = Create {
             pod: Named {
@@ -155,24 +122,12 @@ impl Caller for Client {
     }
 }
 
-async fn serve(setup: Setup) -> anyhow::Result<(SocketAddr, AbortOnDropHandle<()>)> {
+async fn serve(setup: Setup) -> anyhow::Result<Served> {
     let router = Router::new()
         .route("/create", post(create))
         .route("/logs", post(take_log))
         .with_state(setup);
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let at = listener.local_addr()?;
-    let serving = tokio::spawn(async move {
-        let mut connections = tokio::task::JoinSet::new();
-        while let Ok((socket, _)) = listener.accept().await {
-            // A socket that refuses is slower, and seen as such.
-            let _ = socket.set_nodelay(true);
-            let service = TowerToHyperService::new(router.clone());
-            connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
-            while connections.try_join_next().is_some() {}
-        }
-    });
-    Ok((at, AbortOnDropHandle::new(serving)))
+    Served::start(router).await
 }
 
 async fn create(State(setup): State<Setup>, Json(create): Json<Create>) -> Json<Created> {
