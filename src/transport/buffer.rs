@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::large::Large;
+use super::{early::Early, large::Large};
 
 /// What is read at once while idle, in bytes: the size of the codec's own buffer.
 pub(super) const IDLE: usize = 4 << 10;
@@ -26,7 +26,7 @@ const QUIET_READS: u8 = 8;
 pub(super) struct Buffered<S> {
     inner: S,
     /// Bytes that the HTTP side read beyond the upgrade; given first.
-    early: Bytes,
+    early: Early,
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
@@ -40,7 +40,7 @@ impl<S> Buffered<S> {
     pub(super) fn new(inner: S, early: Bytes) -> Self {
         Self {
             inner,
-            early,
+            early: Early::new(early),
             buffer: Box::default(),
             start: 0,
             end: 0,
@@ -96,7 +96,7 @@ impl<S: AsyncRead + Unpin> Buffered<S> {
     pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Bounded work per poll: the peer may send faster than this side can throw away.
         const ROUNDS: usize = 32;
-        self.early.clear();
+        self.early = Early::default();
         (self.start, self.end) = (0, 0);
         if self.buffer.is_empty() {
             self.buffer = vec![0; IDLE].into();
@@ -119,12 +119,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Buffered<S> {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.early.is_empty() {
-            let size = this.early.len().min(out.remaining());
-            out.put_slice(&this.early.split_to(size));
-            if this.early.is_empty() {
-                this.early = Bytes::new();
-            }
+        if this.early.give(out) {
             return Poll::Ready(Ok(()));
         }
         if this.start == this.end {

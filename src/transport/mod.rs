@@ -7,6 +7,7 @@
 
 mod buffer;
 pub mod dial;
+mod early;
 pub mod endpoint;
 #[cfg(feature = "grpc")]
 pub mod grpc;

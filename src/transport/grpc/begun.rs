@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::transport::Io;
+use crate::transport::{Io, early::Early};
 
 /// How much is remembered.
 const MAX_HEARD: usize = 1 << 10;
@@ -20,7 +20,7 @@ const MAX_HEARD: usize = 1 << 10;
 pub(super) struct Begun {
     io: Io,
     /// Given first.
-    early: Bytes,
+    early: Early,
     heard: Option<Heard>,
 }
 
@@ -48,7 +48,7 @@ impl Begun {
     pub(super) fn after(io: Io, early: Bytes) -> Self {
         Self {
             io,
-            early,
+            early: Early::new(early),
             heard: None,
         }
     }
@@ -58,7 +58,7 @@ impl Begun {
         let heard = Heard::default();
         let begun = Self {
             io,
-            early: Bytes::new(),
+            early: Early::default(),
             heard: Some(heard.clone()),
         };
         (begun, heard)
@@ -72,9 +72,7 @@ impl AsyncRead for Begun {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.early.is_empty() {
-            let size = this.early.len().min(out.remaining());
-            out.put_slice(&this.early.split_to(size));
+        if this.early.give(out) {
             return Poll::Ready(Ok(()));
         }
         let before = out.filled().len();
