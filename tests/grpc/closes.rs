@@ -30,6 +30,31 @@ fn packet(body: Body) -> Message {
     binary(out)
 }
 
+fn hello() -> Register {
+    Register {
+        plugin: "p1".into(),
+        ..Register::default()
+    }
+}
+
+/// A raw plugin says hello and is welcomed.
+async fn registered(plugin: &mut Grpc) {
+    let hello = packet(Body::Register(Box::new(hello())));
+    send(plugin, hello).await.unwrap();
+    recv(plugin).await.unwrap().unwrap();
+}
+
+/// A create with a payload of this size.
+fn create(size: usize) -> Request {
+    Request {
+        op: Some(Op::CreatePod(CreatePod {
+            payload: vec![b'x'; size].into(),
+            ..CreatePod::default()
+        })),
+        ..Request::default()
+    }
+}
+
 /// What a raw plugin reads until the end: the last GoAway, and the text of the status.
 async fn told(plugin: &mut Grpc) -> (GoAway, String) {
     let mut said = None;
@@ -82,14 +107,7 @@ async fn a_close_tells_the_other_side_its_code_and_reason_and_how_to_come_back()
 async fn a_close_says_nothing_of_calls_that_may_have_begun() {
     let ends = connect(0).await;
     let hub = ends.hub.clone();
-    let call = tokio::spawn(async move {
-        let create = Op::CreatePod(CreatePod::default());
-        let request = Request {
-            op: Some(create),
-            ..Request::default()
-        };
-        hub.call(request).await.unwrap_err()
-    });
+    let call = tokio::spawn(async move { hub.call(create(0)).await.unwrap_err() });
     tokio::time::sleep(Duration::from_millis(10)).await;
     ends.plugin.close(CloseCode::NORMAL, "the plugin was stopped");
     let lost = call.await.unwrap();
@@ -173,11 +191,7 @@ async fn connect_small(limit: usize) -> (towline::connection::Connection, towlin
         let mut to = Dial::new("grpc://hub:1", "");
         to.limit = limit;
         let link = dial_grpc_over(&to, Io::other(far)).await.unwrap();
-        let hello = Register {
-            plugin: "p1".into(),
-            ..Register::default()
-        };
-        register(link, hello).await.unwrap().start(fake(0))
+        register(link, hello()).await.unwrap().start(fake(0))
     };
     tokio::join!(accepting, dialling)
 }
@@ -186,17 +200,7 @@ async fn connect_small(limit: usize) -> (towline::connection::Connection, towlin
 async fn a_message_over_the_limit_ends_the_link_with_1009_and_both_sides_know() {
     for size in [200_001, 8 << 20] {
         let (hub, plugin) = connect_small(200_000).await;
-        let create = Op::CreatePod(CreatePod {
-            payload: vec![b'x'; size].into(),
-            ..CreatePod::default()
-        });
-        let lost = hub
-            .call(Request {
-                op: Some(create),
-                ..Request::default()
-            })
-            .await
-            .unwrap_err();
+        let lost = hub.call(create(size)).await.unwrap_err();
         assert_eq!(
             (lost.reason.as_str(), lost.not_started),
             (reason::SESSION_LOST, false)
@@ -224,14 +228,7 @@ async fn an_end_without_goaway_is_a_lost_connection() {
     let (hub, mut plugin) = ends(limits::MAX_MESSAGE).await;
     let accepting = async { accept(hub).await.unwrap().welcome(Welcome::default(), fake(0)) };
     let dialling = async {
-        let hello = Register {
-            plugin: "p1".into(),
-            ..Register::default()
-        };
-        send(&mut plugin, packet(Body::Register(Box::new(hello))))
-            .await
-            .unwrap();
-        recv(&mut plugin).await.unwrap().unwrap();
+        registered(&mut plugin).await;
         send(&mut plugin, Message::Close(1000, String::new()))
             .await
             .unwrap();
@@ -261,18 +258,8 @@ async fn a_peer_that_takes_no_bytes_is_closed_after_thirty_seconds() {
         }
     });
     ends.down.hold();
-    let create = Op::CreatePod(CreatePod {
-        payload: vec![b'x'; 4 << 20].into(),
-        ..CreatePod::default()
-    });
     let hub = ends.hub.clone();
-    let call = tokio::spawn(async move {
-        hub.call(Request {
-            op: Some(create),
-            ..Request::default()
-        })
-        .await
-    });
+    let call = tokio::spawn(async move { hub.call(create(4 << 20)).await });
     let ended = ends.hub.ended().await;
     assert_eq!(
         (ended.code, ended.by_peer),
@@ -295,29 +282,11 @@ async fn a_plugin_that_reads_nothing_from_its_stream_is_closed_too() {
     let (hub, mut plugin) = grpc_pair_over(Io::other(near), Io::other(far), limits::MAX_MESSAGE).await;
     let accepting = async { accept(hub).await.unwrap().welcome(Welcome::default(), fake(0)) };
     let dialling = async {
-        let hello = Register {
-            plugin: "p1".into(),
-            ..Register::default()
-        };
-        send(&mut plugin, packet(Body::Register(Box::new(hello))))
-            .await
-            .unwrap();
-        recv(&mut plugin).await.unwrap().unwrap();
+        registered(&mut plugin).await;
     };
     let (hub, ()) = tokio::join!(accepting, dialling);
     let calling = hub.clone();
-    let call = tokio::spawn(async move {
-        let create = Op::CreatePod(CreatePod {
-            payload: vec![b'x'; 4 << 20].into(),
-            ..CreatePod::default()
-        });
-        calling
-            .call(Request {
-                op: Some(create),
-                ..Request::default()
-            })
-            .await
-    });
+    let call = tokio::spawn(async move { calling.call(create(4 << 20)).await });
     // Its HTTP/2 answers, and it speaks; only nobody takes what comes.
     let speaking = async {
         loop {
