@@ -2,6 +2,9 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+#[allow(dead_code)] // shared with the tests of the bridge
+#[path = "rest_bridge/kubelet.rs"]
+mod kubelet;
 #[path = "dual_hub/site.rs"]
 mod site;
 #[allow(dead_code)] // shared with the tests of the bridge

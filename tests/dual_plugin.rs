@@ -3,6 +3,9 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+#[allow(dead_code)] // shared with the tests of the bridge
+#[path = "rest_bridge/kubelet.rs"]
+mod kubelet;
 #[allow(dead_code)] // shared with the tests of the command line
 #[path = "cli/process.rs"]
 mod process;

@@ -8,6 +8,10 @@
 #[path = "http/client.rs"]
 mod client;
 #[cfg(feature = "cli")]
+#[allow(dead_code)] // shared with the tests of the bridge
+#[path = "rest_bridge/kubelet.rs"]
+mod kubelet;
+#[cfg(feature = "cli")]
 #[path = "golden_calls/legs.rs"]
 mod legs;
 #[cfg(feature = "cli")]

@@ -2,6 +2,8 @@
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+#[path = "rest_bridge/kubelet.rs"]
+mod kubelet;
 #[path = "rest_bridge/site.rs"]
 mod site;
 #[path = "rest_bridge/upstream.rs"]

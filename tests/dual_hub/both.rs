@@ -4,7 +4,8 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
 use crate::{
-    site::{HubProcess, Link, PATIENCE, bytes, pod, uid},
+    kubelet::{PATIENCE, pod, uid},
+    site::{HubProcess, Link, bytes},
     upstream::{Quirks, Upstream},
 };
 

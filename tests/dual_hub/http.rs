@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::{
-    site::{HubProcess, Link, PATIENCE, pod, towline, uid},
+    kubelet::{PATIENCE, pod, uid},
+    site::{HubProcess, Link, towline},
     upstream::{Quirks, Upstream},
 };
 

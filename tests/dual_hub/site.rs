@@ -1,11 +1,9 @@
 //! A hub process, and a bridge at the other end of a link that can be cut.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{ops::Deref, path::Path, process::Stdio, time::Duration};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -19,8 +17,8 @@ use towline::{
     plugin::{CancellationToken, Plugin, PluginConfig},
 };
 
-/// Nothing here takes this long; it only keeps a failing test from hanging.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+use crate::kubelet::{Kubelet, PATIENCE};
+
 /// Between two looks at something that is waited for.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -38,9 +36,18 @@ pub(crate) fn towline(args: &[&str]) -> Command {
 
 /// A hub as a process.
 pub(crate) struct HubProcess {
-    pub(crate) address: String,
+    kubelet: Kubelet,
     child: Child,
     _talk: JoinHandle<()>,
+}
+
+/// It is asked as the virtual kubelet asks.
+impl Deref for HubProcess {
+    type Target = Kubelet;
+
+    fn deref(&self) -> &Kubelet {
+        &self.kubelet
+    }
 }
 
 impl HubProcess {
@@ -61,7 +68,7 @@ impl HubProcess {
         // A full pipe would hold it up.
         let talk = tokio::spawn(async move { while let Ok(Some(_)) = talk.next_line().await {} });
         Self {
-            address,
+            kubelet: Kubelet { address },
             child,
             _talk: talk,
         }
@@ -69,54 +76,12 @@ impl HubProcess {
 
     pub(crate) async fn kill(mut self) -> String {
         self.child.kill().await.unwrap();
-        self.address
-    }
-
-    /// One call as the virtual kubelet makes it.
-    pub(crate) async fn open(&self, method: &str, path: &str, body: &Value) -> Response<Incoming> {
-        let socket = TcpStream::connect(&self.address).await.unwrap();
-        let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.unwrap();
-        tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "localhost")
-            .header("interlink-http-session", "CreatePod#48211")
-            .body(Full::new(Bytes::from(body.to_string())))
-            .unwrap();
-        sender.send_request(request).await.unwrap()
-    }
-
-    pub(crate) async fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
-        let response = self.open(method, path, body).await;
-        let code = response.status().as_u16();
-        let body = tokio::time::timeout(PATIENCE, response.into_body().collect());
-        let body = body.await.expect("an answer ends").unwrap().to_bytes();
-        (code, String::from_utf8_lossy(&body).into_owned())
-    }
-
-    pub(crate) async fn create(&self, uid: &str) -> (u16, String) {
-        let body = json!({"pod": pod(uid), "configmaps": null, "secrets": null, "projectedvolumesmaps": null,
-            "jobscriptURL": ""});
-        self.ask("POST", "/create", &body).await
-    }
-
-    pub(crate) async fn delete(&self, uid: &str) -> (u16, String) {
-        self.ask("DELETE", "/delete", &pod(uid)).await
-    }
-
-    pub(crate) async fn status(&self, uid: &str) -> String {
-        let (code, body) = self.ask("GET", "/status", &json!([pod(uid)])).await;
-        assert_eq!(code, 200, "{body}");
-        body
+        self.kubelet.address
     }
 
     /// Opens a followed log.
     pub(crate) async fn follow(&self, uid: &str) -> Incoming {
-        let body = json!({"Namespace": "vk", "PodUID": uid, "PodName": format!("pod-{}", &uid[34..]),
-            "ContainerName": "main", "Opts": {"Tail": 0, "Bytes": 0, "Timestamps": false, "Follow": true,
-            "Previous": false, "SinceSeconds": 0, "SinceTime": "0001-01-01T00:00:00Z"}});
-        let response = self.open("GET", "/getLogs", &body).await;
+        let response = self.logs(uid, json!({"Follow": true})).await;
         assert_eq!(response.status(), 200);
         response.into_body()
     }
@@ -257,15 +222,4 @@ async fn relay_to(listener: TcpListener, hub: String, lets: watch::Receiver<bool
             }
         });
     }
-}
-
-pub(crate) fn uid(n: u8) -> String {
-    format!("6a2f41a3-c54c-4ce5-9d2e-7d0f6b1c0a{n:02x}")
-}
-
-pub(crate) fn pod(uid: &str) -> Value {
-    json!({
-        "metadata": {"name": format!("pod-{}", &uid[34..]), "namespace": "vk", "uid": uid},
-        "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "busybox"}]},
-    })
 }

@@ -16,7 +16,7 @@ async fn two_ways(fake: Fake) -> (Site, Served, Upstream, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let upstream = Upstream::start(Quirks::default()).await;
     let site = Site::start(config(&upstream.address, dir.path())).await;
-    let hub = format!("http://{}", site.hub_address);
+    let hub = format!("http://{}", site.address);
     let served = Served::start(fake, Some(&hub), SidecarConfig::default()).await;
     site.until("the plugin is connected", || {
         let plugins = site.hub.plugins();

@@ -109,7 +109,7 @@ impl Script {
                 let mut polls = self.polls.subscribe();
                 let now = *polls.borrow_and_update();
                 let polled = polls.wait_for(|polls| *polls >= now + 3);
-                tokio::time::timeout(crate::site::PATIENCE, polled)
+                tokio::time::timeout(crate::kubelet::PATIENCE, polled)
                     .await
                     .expect("it is asked for status")
                     .unwrap();

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    site::{Site, config, pod, site_with, uid},
+    kubelet::{pod, uid},
+    site::{Site, config, site_with},
     upstream::{Quirks, Upstream},
 };
 
@@ -104,7 +105,7 @@ async fn a_delete_that_fails_is_told_and_can_be_repeated() {
 #[tokio::test]
 async fn a_plugin_on_a_unix_socket_is_served_the_same() {
     let dir = tempfile::tempdir().unwrap();
-    let upstream = Upstream::start_unix(&dir.path().join("plugin.sock"));
+    let upstream = Upstream::start_unix(&dir.path().join("plugin.sock")).await;
     let site = Site::start(config(&upstream.address, &dir.path().join("state"))).await;
     assert_eq!(site.create(&uid(1)).await.0, 200);
     upstream.plugin.state(&uid(1), Some(json!({"running": {}})));

@@ -6,7 +6,8 @@ use serde_json::json;
 use tokio::process::Command;
 
 use crate::{
-    site::{Site, config, uid},
+    kubelet::uid,
+    site::{Site, config},
     upstream::{Quirks, Upstream},
 };
 
@@ -29,7 +30,7 @@ async fn the_command_bridges_a_plugin() {
     let dir = tempfile::tempdir().unwrap();
     let mut site = Site::start(config(&upstream.address, &dir.path().join("first"))).await;
     site.stop_bridge().await;
-    let hub = format!("ws://{}/ws", site.hub_address);
+    let hub = format!("ws://{}/ws", site.address);
     let state = dir.path().join("state");
     let name = [
         "--name",
@@ -56,7 +57,7 @@ async fn the_command_bridges_a_plugin() {
             .any(|plugin| plugin.name == "slurm1" && plugin.r#type == "slurm" && plugin.ready)
     })
     .await;
-    let body = json!({"pod": crate::site::pod(&uid(1)), "configmaps": null, "secrets": null,
+    let body = json!({"pod": crate::kubelet::pod(&uid(1)), "configmaps": null, "secrets": null,
         "projectedvolumesmaps": null, "jobscriptURL": ""});
     let (code, body) = site.ask("POST", "/nodes/slurm1/create", &body).await;
     assert_eq!(code, 200, "{body}");
@@ -102,7 +103,7 @@ async fn an_https_upstream_is_trusted_by_the_certificates_that_are_named_and_no_
     let upstream = Upstream::start_tls(dir.path()).await;
     let mut site = Site::start(config(&upstream.address, &dir.path().join("first"))).await;
     site.stop_bridge().await;
-    let (hub, ca) = (format!("ws://{}/ws", site.hub_address), dir.path().join("ca.pem"));
+    let (hub, ca) = (format!("ws://{}/ws", site.address), dir.path().join("ca.pem"));
     for (name, trusted) in [("trusting", true), ("wary", false)] {
         let state = dir.path().join(name);
         let mut args = vec![

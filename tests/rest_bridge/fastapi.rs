@@ -15,8 +15,9 @@ use tokio::{
 };
 
 use crate::{
+    kubelet::{PATIENCE, pod, uid},
     logs::Follower,
-    site::{PATIENCE, Site, config, pod, uid},
+    site::{Site, config},
 };
 
 fn python() -> Option<PathBuf> {

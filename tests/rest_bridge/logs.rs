@@ -6,7 +6,8 @@ use hyper::{Response, body::Incoming};
 use serde_json::json;
 
 use crate::{
-    site::{PATIENCE, Site, config, site_with, uid},
+    kubelet::{PATIENCE, uid},
+    site::{Site, config, site_with},
     upstream::{Quirks, Upstream},
 };
 

@@ -1,12 +1,8 @@
 //! A hub with its REST, a link that can be cut, and the bridge at its other end.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{ops::Deref, path::Path, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -21,20 +17,30 @@ use towline::{
     transport::Listener,
 };
 
-use crate::upstream::{Quirks, Upstream};
+use crate::{
+    kubelet::{Kubelet, PATIENCE},
+    upstream::{Quirks, Upstream},
+};
 
-/// Nothing here takes this long; it only keeps a failing test from hanging.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at something that is waited for.
 const LOOK: Duration = Duration::from_millis(5);
 
 pub(crate) struct Site {
     pub(crate) hub: Arc<Hub>,
-    pub(crate) hub_address: String,
+    kubelet: Kubelet,
     way: Way,
     bridge: Option<Bridge>,
     _stop: oneshot::Sender<()>,
     _serving: JoinHandle<()>,
+}
+
+/// It is asked as the virtual kubelet asks.
+impl Deref for Site {
+    type Target = Kubelet;
+
+    fn deref(&self) -> &Kubelet {
+        &self.kubelet
+    }
 }
 
 struct Bridge {
@@ -101,7 +107,7 @@ impl Site {
         let way = Way::to(hub_address.clone()).await;
         let mut site = Self {
             hub,
-            hub_address,
+            kubelet: Kubelet { address: hub_address },
             way,
             bridge: None,
             _stop: stop,
@@ -166,43 +172,9 @@ impl Site {
         );
     }
 
-    /// One call as the virtual kubelet makes it.
-    pub(crate) async fn open(&self, method: &str, path: &str, body: &Value) -> Response<Incoming> {
-        let socket = TcpStream::connect(&self.hub_address).await.unwrap();
-        let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await.unwrap();
-        tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "localhost")
-            .header("interlink-http-session", "CreatePod#48211")
-            .body(Full::new(Bytes::from(body.to_string())))
-            .unwrap();
-        sender.send_request(request).await.unwrap()
-    }
-
-    pub(crate) async fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, String) {
-        let response = self.open(method, path, body).await;
-        let code = response.status().as_u16();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        (code, String::from_utf8(body.to_vec()).unwrap())
-    }
-
-    pub(crate) async fn create(&self, uid: &str) -> (u16, String) {
-        let body = json!({"pod": pod(uid), "configmaps": null, "secrets": null, "projectedvolumesmaps": null,
-            "jobscriptURL": ""});
-        self.ask("POST", "/create", &body).await
-    }
-
-    pub(crate) async fn delete(&self, uid: &str) -> (u16, String) {
-        self.ask("DELETE", "/delete", &pod(uid)).await
-    }
-
     /// The state of the pod's one container; null when there is no news.
     pub(crate) async fn state(&self, uid: &str) -> Value {
-        let (code, body) = self.ask("GET", "/status", &json!([pod(uid)])).await;
-        assert_eq!(code, 200, "{body}");
-        let read: Value = serde_json::from_str(&body).unwrap();
+        let read: Value = serde_json::from_str(&self.status(uid).await).unwrap();
         read[0]["containers"][0]["state"].clone()
     }
 
@@ -228,19 +200,6 @@ impl Site {
         let (code, body) = self.ask("POST", "/pinglink", &Value::Null).await;
         (code, serde_json::from_str(&body).unwrap_or_default())
     }
-
-    /// Opens a log.
-    pub(crate) async fn logs(&self, uid: &str, options: Value) -> Response<Incoming> {
-        self.open("GET", "/getLogs", &logs_body(uid, options)).await
-    }
-
-    /// A log that ends.
-    pub(crate) async fn log(&self, uid: &str, options: Value) -> (u16, Vec<u8>) {
-        let response = self.logs(uid, options).await;
-        let code = response.status().as_u16();
-        let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await;
-        (code, body.expect("the log ends").unwrap().to_bytes().to_vec())
-    }
 }
 
 /// A plugin with these quirks, a state directory, and a hub with a bridge to that plugin.
@@ -249,25 +208,4 @@ pub(crate) async fn site_with(quirks: Quirks) -> (Upstream, TempDir, Site) {
     let dir = tempfile::tempdir().unwrap();
     let site = Site::start(config(&upstream.address, dir.path())).await;
     (upstream, dir, site)
-}
-
-pub(crate) fn uid(n: u8) -> String {
-    format!("6a2f41a3-c54c-4ce5-9d2e-7d0f6b1c0a{n:02x}")
-}
-
-pub(crate) fn pod(uid: &str) -> Value {
-    json!({
-        "metadata": {"name": format!("pod-{}", &uid[34..]), "namespace": "vk", "uid": uid},
-        "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "busybox"}]},
-    })
-}
-
-fn logs_body(uid: &str, options: Value) -> Value {
-    let mut body = json!({"Namespace": "vk", "PodUID": uid, "PodName": format!("pod-{}", &uid[34..]),
-        "ContainerName": "main", "Opts": {"Tail": 0, "Bytes": 0, "Timestamps": false, "Follow": false,
-        "Previous": false, "SinceSeconds": 0, "SinceTime": "0001-01-01T00:00:00Z"}});
-    for (key, value) in options.as_object().unwrap() {
-        body["Opts"][key] = value.clone();
-    }
-    body
 }

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use crate::{
-    site::{Site, config, pod, site_with, uid},
+    kubelet::{pod, uid},
+    site::{Site, config, site_with},
     upstream::{Quirks, Upstream},
 };
 

@@ -18,11 +18,10 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{
-    net::{TcpListener, UnixListener},
     sync::watch,
     task::{JoinHandle, JoinSet},
 };
-use towline::transport::{Listener, ServerTls};
+use towline::transport::{Io, Listener, ServerTls};
 
 /// How it is not like the others.
 #[derive(Debug, Clone, Default)]
@@ -110,23 +109,10 @@ impl Upstream {
     }
 
     /// On a Unix socket.
-    pub(crate) fn start_unix(path: &std::path::Path) -> Self {
-        let plugin = Arc::new(Plugin::new(Quirks::default()));
-        let listener = UnixListener::bind(path).unwrap();
-        let served = plugin.clone();
-        let task = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            loop {
-                let (socket, _) = listener.accept().await.unwrap();
-                connections.spawn(served.clone().connection(TokioIo::new(socket)));
-            }
-        });
+    pub(crate) async fn start_unix(path: &std::path::Path) -> Self {
         let address = format!("unix://{}", path.display());
-        Self {
-            plugin,
-            address,
-            task,
-        }
+        let listener = Listener::bind(&address, None).await.unwrap();
+        Self::on(listener, Arc::new(Plugin::new(Quirks::default())), address)
     }
 
     /// On https, as localhost; its certificate is in `ca.pem`.
@@ -137,39 +123,30 @@ impl Upstream {
         std::fs::write(&key_file, signed.signing_key.serialize_pem()).unwrap();
         let shown = ServerTls { cert_file, key_file };
         let tls = Some(shown.server_config().unwrap());
-        let mut listener = Listener::bind("127.0.0.1:0", tls).await.unwrap();
+        let listener = Listener::bind("127.0.0.1:0", tls).await.unwrap();
         let address = listener.local_addr().replace("127.0.0.1", "https://localhost");
-        let plugin = Arc::new(Plugin::new(Quirks::default()));
-        let served = plugin.clone();
-        let task = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            loop {
-                let (socket, _) = listener.accept().await;
-                connections.spawn(served.clone().connection(TokioIo::new(socket)));
-            }
-        });
-        Self {
-            plugin,
-            address,
-            task,
-        }
+        Self::on(listener, Arc::new(Plugin::new(Quirks::default())), address)
     }
 
     async fn serve(plugin: Arc<Plugin>, address: &str) -> Self {
         let listener = loop {
             // The former one lets its port go when its task has ended.
-            match TcpListener::bind(address).await {
+            match Listener::bind(address, None).await {
                 Ok(listener) => break listener,
                 Err(_) => tokio::task::yield_now().await,
             }
         };
-        let address = format!("http://{}", listener.local_addr().unwrap());
+        let address = format!("http://{}", listener.local_addr());
+        Self::on(listener, plugin, address)
+    }
+
+    fn on(mut listener: Listener, plugin: Arc<Plugin>, address: String) -> Self {
         let served = plugin.clone();
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             loop {
-                let (socket, _) = listener.accept().await.unwrap();
-                connections.spawn(served.clone().connection(TokioIo::new(socket)));
+                let (socket, _) = listener.accept().await;
+                connections.spawn(served.clone().connection(socket));
             }
         });
         Self {
@@ -242,18 +219,17 @@ impl Plugin {
     pub(crate) async fn called(&self, what: &str, count: usize) {
         let mut changed = self.changed.subscribe();
         let waiting = changed.wait_for(|_| self.calls(what).len() >= count);
-        tokio::time::timeout(crate::site::PATIENCE, waiting)
+        tokio::time::timeout(crate::kubelet::PATIENCE, waiting)
             .await
             .unwrap_or_else(|_| panic!("only {} of {count} {what}", self.calls(what).len()))
             .unwrap();
     }
 
-    async fn connection<S>(self: Arc<Self>, socket: TokioIo<S>)
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn connection(self: Arc<Self>, socket: Io) {
         let service = service_fn(move |request| self.clone().answer(request));
-        let _ = http1::Builder::new().serve_connection(socket, service).await;
+        let _ = http1::Builder::new()
+            .serve_connection(TokioIo::new(socket), service)
+            .await;
     }
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, std::io::Error> {
