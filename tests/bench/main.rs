@@ -57,6 +57,39 @@ fn figures_go_to_stdout_as_one_object_and_progress_goes_to_stderr() {
 }
 
 #[test]
+fn the_link_over_grpc_is_a_peer_of_a_whole_run_and_of_its_documents() {
+    let out = towline(&[
+        "link", "--rounds", "1", "--only", "c=64", "--only", "towline", "-o", "json",
+    ]);
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let dir = tempfile::tempdir().unwrap();
+    let (docs, json) = (dir.path().join("BENCHMARKS.md"), dir.path().join("link.json"));
+    fs::write(&json, &out.stdout).unwrap();
+    fs::write(&docs, "<!-- bench:link -->\n<!-- /bench:link -->\n").unwrap();
+    let report = [
+        "report",
+        "--docs",
+        dir.path().to_str().unwrap(),
+        json.to_str().unwrap(),
+    ];
+    assert!(towline(&report).status.success());
+    assert!(towline(&[&report[..], &["--check"]].concat()).status.success());
+    let made = fs::read_to_string(docs).unwrap();
+    let rows = ["| unary c=64 | towline | ", "|  | towline grpc | "];
+    assert!(rows.iter().all(|row| made.contains(row)), "{made}");
+}
+
+#[test]
+fn each_peer_is_explained_beside_its_figures() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/BENCHMARKS.md");
+    let docs = fs::read_to_string(docs).unwrap();
+    for peer in towline::bench::peers::PEERS {
+        let row = format!("\n| `{}` ", peer.name);
+        assert!(docs.contains(&row), "{}", peer.name);
+    }
+}
+
+#[test]
 fn the_table_fits_a_terminal_and_names_the_machine() {
     let out = towline(&[&SHORT[..], &["table"]].concat());
     assert!(out.status.success(), "{}", text(&out.stderr));

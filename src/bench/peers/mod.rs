@@ -12,6 +12,7 @@ mod raw;
 mod tonic_bidi;
 mod tonic_plain;
 mod towline;
+mod towline_grpc;
 
 use std::{
     mem,
@@ -64,6 +65,12 @@ pub const PEERS: &[Peer] = &[
         quick: true,
         calls: Some(|name, setup| Box::pin(towline::calls(name, setup, towline::BINARY))),
         logs: Some(|name, setup| Box::pin(towline::logs(name, setup, towline::BINARY))),
+    },
+    Peer {
+        name: "towline grpc",
+        quick: false,
+        calls: Some(|name, setup| Box::pin(towline_grpc::calls(name, setup))),
+        logs: Some(|name, setup| Box::pin(towline_grpc::logs(name, setup))),
     },
     Peer {
         name: "tonic unary",

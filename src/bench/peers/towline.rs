@@ -1,4 +1,4 @@
-//! The link itself: [`Connection`] over WebSocket, as hub and plugin use it. The hub's end calls the plugin's.
+//! The link itself: [`Connection`] as hub and plugin use it, over WebSocket or what else brings two ends. The hub's end calls the plugin's.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     code::{CloseCode, Code, reason},
     connection::{BoxFuture, CancelSignal, Config, Connection, LogSink, Peer, accept_as, register_as},
     limits,
-    transport::{Io, WebSocket},
+    transport::{Io, Transport, WebSocket},
     wire::{
         EventAck, LogsEnd, NodeStatus, PodEvent, Register, Request, Response, Role, Status, StreamLogs,
         Subprotocol, Welcome, feature,
@@ -26,9 +26,39 @@ pub(super) async fn calls(
     setup: Setup,
     form: Subprotocol,
 ) -> anyhow::Result<Contender<'static>> {
+    calls_over(name, setup, form, ends).await
+}
+
+pub(super) async fn logs(
+    name: &'static str,
+    setup: Setup,
+    form: Subprotocol,
+) -> anyhow::Result<Contender<'static>> {
+    logs_over(name, setup, form, ends).await
+}
+
+/// The plugin's end and the hub's.
+async fn ends() -> anyhow::Result<(WebSocket<Io>, WebSocket<Io>)> {
+    let (dialled, accepted) = sockets().await?;
+    Ok((
+        WebSocket::dialled(Io::tcp(dialled), Bytes::new(), limits::MAX_MESSAGE).await,
+        WebSocket::accepted(Io::tcp(accepted), limits::MAX_MESSAGE).await,
+    ))
+}
+
+/// Calls over links whose ends come from `ends`.
+pub(super) async fn calls_over<T: Transport, F>(
+    name: &'static str,
+    setup: Setup,
+    form: Subprotocol,
+    ends: fn() -> F,
+) -> anyhow::Result<Contender<'static>>
+where
+    F: Future<Output = anyhow::Result<(T, T)>> + Send,
+{
     let (mut callers, mut links) = (Vec::new(), Vec::new());
     for _ in 0..setup.connections {
-        let link = Link::up(setup, form).await?;
+        let link = Link::up(setup, form, ends().await?).await?;
         callers.extend((0..setup.callers).map(|_| link.hub.clone()));
         links.push(link);
     }
@@ -44,12 +74,17 @@ impl Caller for Connection {
     }
 }
 
-pub(super) async fn logs(
+/// A log over a link whose ends come from `ends`.
+pub(super) async fn logs_over<T: Transport, F>(
     name: &'static str,
     setup: Setup,
     form: Subprotocol,
-) -> anyhow::Result<Contender<'static>> {
-    let link = Link::up(setup, form).await?;
+    ends: fn() -> F,
+) -> anyhow::Result<Contender<'static>>
+where
+    F: Future<Output = anyhow::Result<(T, T)>> + Send,
+{
+    let link = Link::up(setup, form, ends().await?).await?;
     Ok(Contender::new(name, move |amount| {
         let hub = link.hub.clone();
         async move {
@@ -89,8 +124,11 @@ impl Drop for Link {
 }
 
 impl Link {
-    async fn up(setup: Setup, form: Subprotocol) -> anyhow::Result<Self> {
-        let (dialled, accepted) = sockets().await?;
+    async fn up<T: Transport>(
+        setup: Setup,
+        form: Subprotocol,
+        (plugin, hub): (T, T),
+    ) -> anyhow::Result<Self> {
         let offered = Register {
             role: Role::Plugin.into(),
             plugin: "bench".to_owned(),
@@ -99,18 +137,16 @@ impl Link {
             ..Register::default()
         };
         let plugin = async {
-            let socket = WebSocket::dialled(Io::tcp(dialled), Bytes::new(), limits::MAX_MESSAGE).await;
             let config = Config {
                 // A plugin lets fewer calls in by itself.
                 max_calls: limits::MAX_CALLS.max(u32::try_from(setup.callers)?),
                 ..Config::dialling()
             };
-            let registered = register_as(socket, offered, config, form).await?;
+            let registered = register_as(plugin, offered, config, form).await?;
             anyhow::Ok(registered.start(Arc::new(Plugin(setup))))
         };
         let hub = async {
-            let socket = WebSocket::accepted(Io::tcp(accepted), limits::MAX_MESSAGE).await;
-            let accepted = accept_as(socket, Config::accepting(), form).await?;
+            let accepted = accept_as(hub, Config::accepting(), form).await?;
             let welcome = Welcome {
                 features: accepted.register.features.clone(),
                 ..Welcome::default()
