@@ -1,11 +1,17 @@
 //! Settings of `towline hub`.
 
+mod check;
+mod rows;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    Listen, PassthroughSettings, Row, Setting, Sources, Transport, WaySettings,
-    compression::CompressionSettings, file::Span, file::Switch, file::WhenOffline,
-    interlink_file::InterLinkFile, jobscript::JobScriptSettings, parse_bool, parse_path, shown_path,
+    Listen, PassthroughSettings, Setting, Sources, Transport, WaySettings,
+    compression::CompressionSettings,
+    file::{Span, Switch, WhenOffline},
+    interlink_file::InterLinkFile,
+    jobscript::JobScriptSettings,
+    parse_bool, parse_path,
 };
 use crate::{
     cli::{args::HubArgs, exit::Failure},
@@ -169,63 +175,6 @@ impl HubSettings {
         Ok(settings)
     }
 
-    fn validate(&self) -> Result<(), Failure> {
-        if let Some(name) = self.allowed_hosts.value.iter().find(|name| !is_host(name)) {
-            return Err(Failure::Config(format!(
-                "hub.allowed_hosts (from {}): {name:?} is no host name: give it without scheme, port and path",
-                self.allowed_hosts.source
-            )));
-        }
-        if self.listen.value.is_empty() {
-            return Err(Failure::Config(
-                "hub.listen: is empty; give at least one address".to_owned(),
-            ));
-        }
-        if self.tls_cert.value.is_some() != self.tls_key.value.is_some() {
-            return Err(Failure::Config(
-                "tls_cert and tls_key belong together: give both or neither".to_owned(),
-            ));
-        }
-        if self.state_key_file.value.is_some() && self.state_dir.value.is_none() {
-            return Err(Failure::Config(
-                "hub.state_key_file: is of no use without a state_dir; give --state-dir too".to_owned(),
-            ));
-        }
-        self.interlink.check(self.token_file.value.is_some())?;
-        if cfg!(not(feature = "grpc")) && !self.grpc_listen.value.is_empty() {
-            return Err(Failure::Config(format!(
-                "hub.grpc_listen (from {}): this build has no gRPC; leave it out, or take a build with the feature grpc",
-                self.grpc_listen.source
-            )));
-        }
-        let listeners = [
-            &self.listen,
-            &self.link_listen,
-            &self.admin_listen,
-            &self.grpc_listen,
-        ];
-        let open = listeners
-            .iter()
-            .flat_map(|setting| &setting.value)
-            .find(|listen| !listen.is_local());
-        if let Some(address) = open.filter(|_| self.token_file.value.is_none() && !self.insecure.value) {
-            return Err(Failure::Config(format!(
-                "refusing to listen on {address} without a token: everyone who reaches it could run pods and read their \
-                 logs and secrets. Give --token-file FILE (`openssl rand -hex 32 | tr -d '\\n' > FILE`: the virtual \
-                 kubelet fails on a line end), listen on 127.0.0.1, or, if the network itself is trusted, add --insecure"
-            )));
-        }
-        let hold = self.create_hold.value;
-        if hold > limits::CREATE_TIMEOUT {
-            return Err(Failure::Config(format!(
-                "hub.create_hold: {}s is over {}s; the virtual kubelet gives up after 120s",
-                hold.as_secs(),
-                limits::CREATE_TIMEOUT.as_secs()
-            )));
-        }
-        Ok(())
-    }
-
     /// The names by which a listener may be called; none: by any. A page in a browser reaches what listens on loopback,
     /// and only a token or this keeps it out. A Unix socket it cannot reach.
     pub(crate) fn hosts(&self, listen: &Listen) -> Option<Vec<String>> {
@@ -279,69 +228,6 @@ impl HubSettings {
             ..HubConfig::default()
         }
     }
-
-    /// For `config print`.
-    pub(crate) fn rows(&self) -> Vec<Row> {
-        let mut rows = self.own_rows();
-        rows.extend(self.jobscript.rows());
-        rows.extend(self.interlink.rows());
-        rows
-    }
-
-    fn own_rows(&self) -> Vec<Row> {
-        let addresses = |key, setting: &Setting<Vec<Listen>>| {
-            let all: Vec<String> = setting.value.iter().map(Listen::to_string).collect();
-            let value = if all.is_empty() {
-                "(as hub.listen)".to_owned()
-            } else {
-                all.join(",")
-            };
-            setting.row(key, value)
-        };
-        let path = |key, setting: &Setting<Option<PathBuf>>| setting.row(key, shown_path(&setting.value));
-        let span =
-            |key, setting: &Setting<Duration>| setting.row(key, format!("{}s", setting.value.as_secs_f64()));
-        let offline = match self.delete_when_offline.value {
-            WhenOffline::Durable => "durable",
-            WhenOffline::Refuse => "refuse",
-        };
-        let grpc: Vec<String> = self.grpc_listen.value.iter().map(Listen::to_string).collect();
-        let grpc = if grpc.is_empty() {
-            "(nowhere)".to_owned()
-        } else {
-            grpc.join(",")
-        };
-        let mut rows = vec![
-            addresses("hub.listen", &self.listen),
-            addresses("hub.link_listen", &self.link_listen),
-            addresses("hub.admin_listen", &self.admin_listen),
-            self.grpc_listen.row("hub.grpc_listen", grpc),
-            path("hub.token_file", &self.token_file),
-            path("hub.tls_cert", &self.tls_cert),
-            path("hub.tls_key", &self.tls_key),
-            path("hub.state_dir", &self.state_dir),
-            path("hub.state_key_file", &self.state_key_file),
-            self.allowed_hosts
-                .row("hub.allowed_hosts", self.allowed_hosts.value.join(",")),
-            self.insecure.row("hub.insecure", self.insecure.value.to_string()),
-            span("hub.create_hold", &self.create_hold),
-            span("hub.ping_grace", &self.ping_grace),
-            span("hub.log_hold", &self.log_hold),
-            span("hub.anti_entropy", &self.anti_entropy),
-            self.delete_when_offline.row("hub.delete_when_offline", offline),
-        ];
-        rows.extend(self.compression.rows());
-        rows.extend(self.passthrough.rows());
-        rows.extend(self.plugins.iter().flat_map(WaySettings::rows));
-        rows
-    }
-}
-
-/// A host name or an IP address, bare.
-fn is_host(name: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let address = name.trim_start_matches('[').trim_end_matches(']');
-    !name.is_empty() && (name.bytes().all(plain) || address.parse::<std::net::IpAddr>().is_ok())
 }
 
 pub(super) fn parse_list(text: &str) -> Result<Vec<String>, String> {
