@@ -8,7 +8,10 @@ use http_body_util::BodyExt as _;
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Body, Incoming},
-    client::conn::http1::{SendRequest, handshake},
+    client::conn::{
+        TrySendError,
+        http1::{SendRequest, handshake},
+    },
     header,
     server::conn::http1,
 };
@@ -61,12 +64,17 @@ where
             .header(header::HOST, &self.host)
             .header(header::CONTENT_TYPE, kind)
             .body(body)?;
-        // The other side ends a connection that was idle for long.
-        if self.send.ready().await.is_err() {
-            *self = Self::connect(self.at).await?;
-            self.send.ready().await?;
-        }
-        let response = self.send.send_request(request).await?;
+        let response = match self.try_send(request).await {
+            Ok(response) => response,
+            // The other side ends a connection that was idle for long; perhaps in this very moment.
+            Err(mut error) => match error.take_message() {
+                Some(request) => {
+                    *self = Self::connect(self.at).await?;
+                    self.try_send(request).await.map_err(TrySendError::into_error)?
+                }
+                None => return Err(error.into_error().into()),
+            },
+        };
         let status = response.status();
         if status == StatusCode::OK {
             return Ok(response);
@@ -76,6 +84,16 @@ where
             "{path} was answered with {status}: {}",
             String::from_utf8_lossy(&text)
         )
+    }
+
+    /// Gives the request back with the error when nothing of it was sent.
+    async fn try_send(
+        &mut self,
+        request: Request<B>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<B>>> {
+        // An error here is one of sending too.
+        let _ = self.send.ready().await;
+        self.send.try_send_request(request).await
     }
 
     /// The same, and reads the answer's body.
@@ -115,5 +133,33 @@ impl Served {
             at,
             _serving: AbortOnDropHandle::new(serving),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use axum::routing::get;
+    use http_body_util::Empty;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_was_ended_while_idle_is_made_anew() {
+        let router = Router::new().route("/", get(async || "here"));
+        let served = Served::start(router.clone()).await.unwrap();
+        let mut client = Client::<Empty<Bytes>>::connect(served.at).await.unwrap();
+        let ask = async |client: &mut Client<_>| {
+            let answer = client.ask(Method::GET, "/", "text/plain", Empty::new()).await;
+            answer.unwrap()
+        };
+        assert_eq!(ask(&mut client).await, "here");
+        drop(served);
+        while !client.send.is_closed() {
+            tokio::task::yield_now().await;
+        }
+        let served = Served::start(router).await.unwrap();
+        client.at = served.at;
+        assert_eq!(ask(&mut client).await, "here");
     }
 }
