@@ -65,6 +65,9 @@ pub const MAX_TEXT: usize = 64 << 10;
 pub const PEER_FRAMES_PER_SECOND: u32 = 2_000;
 /// Frames that a peer may start at once, after a rest: a plugin that comes back with thousands of events.
 pub const PEER_FRAMES_BURST: u32 = 4_000;
+/// Frames that each create and delete of this side lets the peer start besides: what its pod does in its life. The hub
+/// pays, as often as it asks: else a plugin that starts a pod in no time would be read no faster just for that.
+pub const PEER_FRAMES_A_CALL: u32 = 4;
 /// WebSocket pings a second in the long run. Nobody needs more than one; each costs an answer. The peer pays: 4504.
 pub const SOCKET_PINGS_PER_SECOND: u32 = 2;
 /// WebSocket pings at once: what a client that pings every second has sent while this side did not read for a while.

@@ -75,7 +75,12 @@ impl Session {
             return Err(Status::new(Code::ResourceExhausted, reason::TOO_MANY_CALLS, text).not_started());
         }
         let recv = Some(RecvWindow::body());
-        self.open(Kind::Call, Body::Request(request), deadline, recv, now)
+        let of_a_pod = matches!(request.op, Some(Op::CreatePod(_) | Op::DeletePod(_)));
+        let opened = self.open(Kind::Call, Body::Request(request), deadline, recv, now)?;
+        if of_a_pod {
+            self.intake.asked();
+        }
+        Ok(opened)
     }
 
     /// Opens a log stream. Chunks come as [`Event::LogChunk`], its end as the one [`Event::Response`]. Credit is

@@ -1,6 +1,7 @@
 //! How fast the peer may start things.
 //!
-//! What the peer starts by itself (calls, cancels, events, pings) and what fits nowhere takes a token a frame.
+//! What the peer starts by itself (calls, cancels, events, pings) and what fits nowhere takes a token a frame. Creates and
+//! deletes of this side put some back: their pods' events are no flood.
 //! When there is none left the owner stops reading: nothing is lost or closed, the peer's socket fills up. What
 //! answers this side or runs under credit (Response, LogChunk, Data, Credit, Pong, EventAck, GoAway) takes none.
 //! The transport's own pings have a bucket beside it, and a peer that overdraws that one is closed: no client
@@ -34,6 +35,13 @@ impl Intake {
             frames: config.peer_frames.map(|rate| Bucket::new(rate, now)),
             socket_pings: config.socket_pings.map(|rate| Bucket::new(rate, now)),
             paused_until: None,
+        }
+    }
+
+    /// The peer is asked to start or end a pod: it will tell of that without having been asked again.
+    pub(crate) fn asked(&mut self) {
+        if let Some(bucket) = &mut self.frames {
+            bucket.give(limits::PEER_FRAMES_A_CALL);
         }
     }
 

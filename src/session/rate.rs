@@ -43,6 +43,11 @@ impl Bucket {
         self.full_at <= now + self.time(self.rate.burst)
     }
 
+    /// Puts some back; what does not fit is lost.
+    pub(crate) fn give(&mut self, count: u32) {
+        self.full_at = self.full_at.checked_sub(self.time(count)).unwrap_or(self.full_at);
+    }
+
     /// When there is one to take; it may have passed.
     pub(crate) fn ready_at(&self) -> Instant {
         // Where the clock began too lately to move back that far, the bucket fills up first.
@@ -72,6 +77,12 @@ mod tests {
         assert!(bucket.take(now + Duration::from_millis(200)));
         let rested = now + Duration::from_secs(60);
         assert!((0..5).all(|_| bucket.take(rested)), "a rest fills it, no further");
+        assert!(!bucket.take(rested));
+        bucket.give(3);
+        assert!((0..2).all(|_| bucket.take(rested)), "two, and one for the debt");
+        assert!(!bucket.take(rested));
+        bucket.give(100);
+        assert!((0..5).all(|_| bucket.take(rested)), "full is full");
         assert!(!bucket.take(rested));
     }
 

@@ -6,7 +6,7 @@ use std::{
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::pair::{Pair, chunk, register, status_request};
+use super::pair::{Pair, chunk, create_request, register, status_request};
 use crate::{
     code::CloseCode,
     limits,
@@ -146,6 +146,33 @@ fn what_answers_this_side_or_has_credit_is_never_held_up() {
         (pair.hub.stats().started_by_peer, pair.hub.stats().read_pauses),
         (0, 0)
     );
+}
+
+#[test]
+fn creates_and_deletes_bring_room_for_the_events_of_their_pods_and_no_more() {
+    let mut pair = Pair::with(guarded(1, 8), &[feature::EVENTS]);
+    let mut seq = 0;
+    let mut events = |pair: &mut Pair, count| {
+        for _ in 0..count {
+            seq += 1;
+            let body = Some(event(seq));
+            pair.hub.handle_frame(Frame { stream: 0, body }, pair.now);
+        }
+    };
+    for _ in 0..200 {
+        let call = pair.hub.open_call(create_request(1), pair.now).unwrap();
+        pair.settle();
+        events(&mut pair, limits::PEER_FRAMES_A_CALL);
+        assert!(pair.hub.may_read(pair.now), "what was asked for");
+        pair.plugin.respond(call, Response::default());
+        pair.settle();
+    }
+    let status = pair.call();
+    pair.plugin.respond(status, Response::default());
+    pair.settle();
+    events(&mut pair, 8);
+    assert!(!pair.hub.may_read(pair.now), "what was not");
+    assert_eq!(pair.hub.stats().read_pauses, 1);
 }
 
 #[test]
