@@ -13,7 +13,6 @@ use super::{
     pods::{Applied, PodTable, Source},
     registry::lock,
     store::{CreateRow, DeleteRow, Unkept},
-    view,
     watch::Change,
 };
 use crate::{
@@ -186,7 +185,7 @@ impl Hub {
         if let Some(onlooker) = self.onlooker(plugin) {
             onlooker.deleted(uid);
         }
-        let before = self.pod_view(uid);
+        let before = self.watched_view(uid);
         let applied = self.change_pods(|pods| {
             let owned = pods.get(uid).is_some_and(|entry| entry.plugin == plugin);
             if owned {
@@ -269,14 +268,14 @@ impl Hub {
             flight.cancel_unsent();
         }
         for entry in self.change_pods(|pods| pods.forget(plugin, Instant::now())) {
-            self.publish_gone(Some(view::pod_view(&entry)));
+            self.publish_removed(&entry);
         }
     }
 
     fn remove_if(&self, uid: &str, so: impl FnOnce(&PodTable) -> bool) {
         let removed = self.change_pods(|pods| so(pods).then(|| pods.remove(uid, Instant::now())).flatten());
         if let Some(entry) = removed {
-            self.publish_gone(Some(view::pod_view(&entry)));
+            self.publish_removed(&entry);
         }
     }
 
@@ -300,7 +299,7 @@ impl Hub {
         };
         self.metrics.pods.set(i64::try_from(count).unwrap_or(i64::MAX));
         for entry in pruned {
-            self.publish_gone(Some(view::pod_view(&entry)));
+            self.publish_removed(&entry);
         }
         result
     }

@@ -5,7 +5,8 @@ use tokio::sync::broadcast;
 
 use super::{
     Hub,
-    view::{PluginView, PodView},
+    pods::Entry,
+    view::{self, PluginView, PodView},
 };
 
 /// Changes that a slow watcher may be behind before it has to start again.
@@ -81,6 +82,13 @@ impl Hub {
     pub(crate) fn publish_gone(&self, view: Option<PodView>) {
         if let Some(view) = view {
             self.tell(Change::Deleted, "pod", &view);
+        }
+    }
+
+    /// The same of one that was taken out of it.
+    pub(crate) fn publish_removed(&self, entry: &Entry) {
+        if self.changes.receiver_count() > 0 {
+            self.tell(Change::Deleted, "pod", &view::pod_view(entry));
         }
     }
 
