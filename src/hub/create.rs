@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     CallMeta, Hub,
-    flight::{Entered, Flight, deleted, draining},
+    flight::{Carried, Entered, Flight, deleted, draining},
     metrics::Metrics,
     placement::{Wish, place, waits_for_pool},
     retry::Retry,
@@ -72,14 +72,18 @@ impl Hub {
         payload: Making,
     ) -> Result<CreateStruct, Status> {
         let uid = new.pod.uid.clone();
-        let flight = match self.calls.enter_create(&uid)? {
-            Entered::Running(flight) => flight,
+        let (flight, work) = match self.calls.enter_create(&uid)? {
+            Entered::Running(flight) => (flight, None),
             Entered::New(flight) => {
-                self.start_create(new, flight.clone(), Begin::Make(payload));
-                flight
+                let work = self.flown(new, flight.clone(), Begin::Make(payload));
+                (flight, Some(Carried::new(work)))
             }
         };
-        match flight.answer().await {
+        let answer = match work {
+            Some(work) => flight.carry(work).await,
+            None => flight.answer().await,
+        };
+        match answer {
             Some(result) => result,
             // It is recorded and goes on; the job has no name yet.
             None => Ok(CreateStruct {
@@ -96,8 +100,18 @@ impl Hub {
         flight: Arc<Flight<CreateStruct>>,
         begin: Begin,
     ) {
+        tokio::spawn(self.flown(new, flight, begin));
+    }
+
+    /// A create from its begin to its end.
+    fn flown(
+        self: &Arc<Self>,
+        new: NewPod,
+        flight: Arc<Flight<CreateStruct>>,
+        begin: Begin,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let (hub, uid) = (self.clone(), new.pod.uid.clone());
-        tokio::spawn(async move {
+        async move {
             let mut guard = Landing {
                 hub: &hub,
                 uid: &uid,
@@ -123,7 +137,7 @@ impl Hub {
                 }
                 result = fly => guard.result = Some(result),
             }
-        });
+        }
     }
 
     /// A create that an earlier life of the hub had in hand. Its callers have gone.

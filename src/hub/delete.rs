@@ -12,7 +12,7 @@ use super::{
     CallMeta, DeleteWhenOffline, Hub,
     call::request,
     calls::PendingDelete,
-    flight::{Entered, Flight},
+    flight::{Carried, Entered, Flight},
     placement::{Wish, place},
     registry::Route,
     store::Unkept,
@@ -53,17 +53,18 @@ impl Hub {
             Entered::New(flight) => {
                 let first = owner.is_ok() && self.delete_asked(&uid, Some(SystemTime::now()));
                 self.uid_buried(&uid);
-                let (hub, task) = (self.clone(), flight.clone());
-                tokio::spawn(async move {
+                let (hub, flying) = (self.clone(), flight.clone());
+                let work = Carried::new(async move {
                     let mut guard = Landing {
                         hub: &hub,
                         uid: &old.delete.pod.uid,
-                        flight: &task,
+                        flight: &flying,
                         first,
                         result: None,
                     };
                     guard.result = Some(hub.fly_delete(&old, owner, create).await);
                 });
+                work.await;
                 flight
             }
         };

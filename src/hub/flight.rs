@@ -1,8 +1,13 @@
-//! A create or delete under way. It runs in a task of its own to the end, whatever the HTTP client does, and everybody
-//! who asks for the same thing waits for the same result.
+//! A create or delete under way. It goes on to the end, whatever the HTTP client does, and everybody who asks for the same
+//! thing waits for the same result.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::registry::lock;
@@ -106,6 +111,16 @@ impl<T: Clone> Flight<T> {
         }
     }
 
+    /// The same for who asked first: works on it meanwhile.
+    pub(crate) async fn carry(&self, work: Carried) -> Option<Result<T, Status>> {
+        let mut work = std::pin::pin!(work);
+        tokio::select! {
+            biased;
+            () = &mut work => self.answer().await,
+            () = self.promised.cancelled() => None,
+        }
+    }
+
     /// Gives everybody the result.
     pub(crate) fn finish(&self, result: Result<T, Status>) {
         self.done.change(|done| *done = Some(result));
@@ -115,6 +130,44 @@ impl<T: Clone> Flight<T> {
     pub(crate) async fn result(&self) -> Result<T, Status> {
         let done = self.done.wait_for(Option::is_some).await;
         done.unwrap_or_else(|| Err(ended_early()))
+    }
+}
+
+/// The work of a flight, done by who asked first: its answer need not wake another task. Dropped before its end, because
+/// that client has gone or was let go, it goes on in a task of its own.
+pub(crate) struct Carried(Option<Work>);
+
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Carried {
+    pub(crate) fn new(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Some(Box::pin(work)))
+    }
+}
+
+impl Future for Carried {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // Out while it works: what panics is not gone on with.
+        let Some(mut work) = self.0.take() else {
+            return Poll::Ready(());
+        };
+        let polled = work.as_mut().poll(cx);
+        if polled.is_pending() {
+            self.0 = Some(work);
+        }
+        polled
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        if let Some(work) = self.0.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(work);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Creates: one at a time for a pod, run to the end whatever becomes of the call, remembered by pod uid.
 //!
 //! A submit that was begun must not be left half done because a link broke: the job would be there and nobody
-//! would know it. So each runs in a task of its own, and who asks again for the same pod joins it.
+//! would know it. So each that is not done at once runs in a task of its own, and who asks again for the same pod joins it.
 //!
 //! ```text
 //! unknown -> SUBMITTING (durable) -> handler -> JOB (durable) -> answer
@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -143,14 +144,21 @@ impl Creates {
             running: running.clone(),
             outcome: None,
         };
-        self.tasks.spawn(async move {
-            let outcome = tokio::select! {
-                biased;
-                () = creates.end.cancelled() => stopped(),
-                outcome = creates.run(handler, create, ticket) => outcome,
-            };
+        let mut work = Box::pin(async move { creates.run(handler, create, ticket).await });
+        // One that is done at once needs no task.
+        if let Some(outcome) = (&mut work).now_or_never() {
             landing.end(outcome);
-        });
+        } else {
+            let end = self.end.clone();
+            self.tasks.spawn(async move {
+                let outcome = tokio::select! {
+                    biased;
+                    () = end.cancelled() => stopped(),
+                    outcome = work => outcome,
+                };
+                landing.end(outcome);
+            });
+        }
         Ok(Begun::Running {
             running,
             joined: false,

@@ -107,9 +107,13 @@ impl Feed {
     }
 
     pub(super) fn ack(&self, ack: EventAck) {
-        self.acked(&mut self.lock(), |outbox| outbox.ack(ack));
+        let mut waiting = self.lock();
+        self.acked(&mut waiting, |outbox| outbox.ack(ack));
         // The window may be open again.
-        self.wake();
+        if waiting.outbox.has_pending() {
+            drop(waiting);
+            self.wake();
+        }
     }
 
     /// The connection is lost.

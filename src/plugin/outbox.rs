@@ -162,12 +162,16 @@ impl Outbox {
         while self.in_flight.front().is_some_and(|&sent| sent <= seq) {
             self.in_flight.pop_front();
         }
-        let kept = self.by_seq.split_off(&(seq + 1));
-        for event in std::mem::replace(&mut self.by_seq, kept).into_values() {
-            if let Some(uid) = uid(&event) {
+        while let Some(first) = self.by_seq.first_entry().filter(|first| *first.key() <= seq) {
+            if let Some(uid) = uid(&first.remove()) {
                 self.by_uid.remove(uid);
             }
         }
+    }
+
+    /// Whether something was not sent on this connection.
+    pub fn has_pending(&self) -> bool {
+        self.by_seq.range(self.cursor + 1..).next().is_some()
     }
 
     /// The connection is lost: what was in flight is pending again, under its own number.

@@ -69,7 +69,7 @@ pub(crate) struct PodTable {
     /// thousands.
     of_plugin: HashMap<String, BTreeSet<String>>,
     /// Uids of what changed since [`PodTable::take_touched`].
-    touched: BTreeSet<String>,
+    touched: Vec<String>,
     gone: Gone,
     active: HashMap<String, usize>,
     terminal: VecDeque<(Instant, String)>,
@@ -126,8 +126,8 @@ impl PodTable {
         }
     }
 
-    /// The uids of all that changed since the last call: what the store must be told.
-    pub(crate) fn take_touched(&mut self) -> BTreeSet<String> {
+    /// The uids of all that changed since the last call: what the store must be told. One may come again.
+    pub(crate) fn take_touched(&mut self) -> Vec<String> {
         std::mem::take(&mut self.touched)
     }
 
@@ -145,7 +145,7 @@ impl PodTable {
 
     /// The plugin answered the create.
     pub(crate) fn answered(&mut self, uid: &str, job_id: &str) {
-        self.touched.insert(uid.to_owned());
+        touch(&mut self.touched, uid);
         if let Some(entry) = self.pods.get_mut(uid) {
             entry.answered = true;
             entry.absent_since = None;
@@ -160,7 +160,7 @@ impl PodTable {
         match self.pods.get_mut(uid) {
             Some(entry) if entry.delete_asked.is_some() != at.is_some() => {
                 entry.delete_asked = at;
-                self.touched.insert(uid.to_owned());
+                touch(&mut self.touched, uid);
                 true
             }
             _ => false,
@@ -169,7 +169,7 @@ impl PodTable {
 
     /// The plugin confirmed a delete. A pod that is over, or that the plugin does not have, goes at once.
     pub(crate) fn deleted(&mut self, uid: &str, existed: bool, now: Instant) -> Applied {
-        self.touched.insert(uid.to_owned());
+        touch(&mut self.touched, uid);
         match self.pods.get_mut(uid) {
             Some(entry) if existed && !entry.terminal => {
                 entry.deleting = true;
@@ -216,7 +216,7 @@ impl PodTable {
         if entry.is_newer(source, state.seq) {
             return Applied::Unchanged;
         }
-        self.touched.insert(pod.uid.clone());
+        touch(&mut self.touched, &pod.uid);
         entry.session = source.session;
         entry.absent_since = None;
         if !state.job_id.is_empty() {
@@ -291,7 +291,7 @@ impl PodTable {
         if !entry.terminal {
             entry.state = None;
             entry.dropped = true;
-            self.touched.insert(uid.to_owned());
+            touch(&mut self.touched, uid);
         }
         true
     }
@@ -321,7 +321,7 @@ impl PodTable {
             }
         }
         self.gone.put(uid, now);
-        self.touched.insert(uid.to_owned());
+        touch(&mut self.touched, uid);
         if entry.terminal {
             self.terminal.retain(|(_, other)| other != uid);
         } else {
@@ -364,7 +364,7 @@ impl PodTable {
 
     fn insert(&mut self, entry: Entry) {
         self.count(&entry.plugin, 1);
-        self.touched.insert(entry.pod.uid.clone());
+        touch(&mut self.touched, &entry.pod.uid);
         self.enter(entry);
     }
 
@@ -376,7 +376,10 @@ impl PodTable {
         self.pods.insert(uid, entry);
     }
 
-    fn set_state(&mut self, uid: &str, state: PodState, now: Instant) {
+    fn set_state(&mut self, uid: &str, mut state: PodState, now: Instant) {
+        // A decoded list has room for four, of 300 bytes each, and is kept as long as the pod.
+        state.containers.shrink_to_fit();
+        state.init_containers.shrink_to_fit();
         let Some(entry) = self.pods.get_mut(uid) else {
             return;
         };
@@ -385,7 +388,7 @@ impl PodTable {
         entry.terminal_at = is.then(|| entry.terminal_at.unwrap_or_else(SystemTime::now));
         entry.state = Some(state);
         entry.dropped = false;
-        self.touched.insert(uid.to_owned());
+        touch(&mut self.touched, uid);
         let plugin = entry.plugin.clone();
         if is && !was {
             self.terminal.push_back((now, uid.to_owned()));
@@ -402,6 +405,13 @@ impl PodTable {
         if *count == 0 {
             self.active.remove(plugin);
         }
+    }
+}
+
+/// What is changed in several steps is noted once.
+fn touch(touched: &mut Vec<String>, uid: &str) {
+    if touched.last().is_none_or(|last| last != uid) {
+        touched.push(uid.to_owned());
     }
 }
 
