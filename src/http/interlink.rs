@@ -116,17 +116,19 @@ fn parsed_object<T: serde::de::DeserializeOwned>(
 )]
 pub(super) async fn create(State(edge): State<Edge>, call: Call) -> Result<Json<CreateStruct>, Plain> {
     let request: PodCreateRequests = parsed_object(&edge, &call.body, "PodCreateRequests")?;
-    let scripts = edge.config.job_scripts.clone();
-    let url = request.jobscript_url.clone();
-    // What travels on to a script server is what does to a plugin.
-    let carried = call.meta.to_metadata();
-    let with_script = |pod| async move { scripts.fill(&url, pod, &carried).await };
-    let created = edge
-        .hub
-        .create_with(call.scope(), request, call.meta.clone(), with_script)
-        .await
-        .map_err(Refusal::of_create)?;
-    Ok(Json(created))
+    let (scope, meta) = (call.scope(), call.meta.clone());
+    let created = if edge.config.job_scripts.makes_none(&request.jobscript_url) {
+        edge.hub.create(scope, request, meta).await
+    } else {
+        let scripts = edge.config.job_scripts.clone();
+        let url = request.jobscript_url.clone();
+        // What travels on to a script server is what does to a plugin.
+        let carried = call.meta.to_metadata();
+        let with_script = |pod| async move { scripts.fill(&url, pod, &carried).await };
+        // On the heap, as it is rare and large.
+        Box::pin(edge.hub.create_with(scope, request, meta, with_script)).await
+    };
+    Ok(Json(created.map_err(Refusal::of_create)?))
 }
 
 /// Ends a pod. 200 also when there is no such pod.

@@ -66,14 +66,10 @@ impl Hub {
             .collect();
         let finished = finish(body.retrieve());
         let payload = async {
-            let payload = serde_json::to_vec(&finished.await?).map_err(|error| {
-                Status::new(
-                    Code::Internal,
-                    "",
-                    format!("the pod cannot be written as JSON: {error}"),
-                )
-            })?;
-            Ok(Bytes::from(payload))
+            finished.await?.to_payload().map_err(|error| {
+                let text = format!("the pod cannot be written as JSON: {error}");
+                Status::new(Code::Internal, "", text)
+            })
         };
         let new = NewPod {
             pod: body.pod.pod_ref(),
@@ -104,18 +100,11 @@ impl Hub {
             let text = format!("metadata.uid {shown:?} is not a lower-case UUID");
             return Err(Status::new(Code::InvalidArgument, reason::BAD_POD, text));
         }
-        let pod_json = serde_json::to_vec(&pod).map_err(|error| {
-            Status::new(
-                Code::Internal,
-                "",
-                format!("the pod cannot be written as JSON: {error}"),
-            )
-        })?;
         let old = OldPod {
             delete: PendingDelete {
                 pod: pod.pod_ref(),
                 grace_seconds,
-                pod_json: Bytes::from(pod_json),
+                pod_json: Bytes::copy_from_slice(pod.text().as_bytes()),
             },
             scope: scope.map(str::to_owned),
             annotation: pod.annotations().get(ANNOTATION).cloned(),

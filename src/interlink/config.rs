@@ -4,73 +4,70 @@ use std::{collections::BTreeMap, fmt};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::lenient;
-
-/// Metadata of a ConfigMap or Secret, kept whole.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ObjectMeta {
-    /// Name.
-    #[serde(deserialize_with = "lenient::null")]
-    pub name: String,
-    /// Namespace; empty when it was not said.
-    #[serde(deserialize_with = "lenient::null", skip_serializing_if = "String::is_empty")]
-    pub namespace: String,
-    /// All the rest.
-    #[serde(flatten)]
-    pub rest: Map<String, Value>,
-}
+use super::{Json, body, lenient};
 
 /// v1.ConfigMap. Also the form in which the virtual kubelet sends projected volumes: named like the volume,
-/// file names as keys; those hold tokens.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+/// file names as keys; those hold tokens. Kept whole; cheap to clone.
+#[derive(Clone, PartialEq)]
 pub struct ConfigMap {
-    /// Metadata.
-    #[serde(deserialize_with = "lenient::null")]
-    pub metadata: ObjectMeta,
-    /// Text by key.
-    #[serde(
-        deserialize_with = "lenient::null",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
-    pub data: BTreeMap<String, String>,
-    /// Bytes by key, in base64.
-    #[serde(
-        deserialize_with = "lenient::null",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
-    pub binary_data: BTreeMap<String, String>,
-    /// All the rest.
-    #[serde(flatten)]
-    pub rest: Map<String, Value>,
+    json: Json,
+    name: String,
 }
 
-/// v1.Secret.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+/// v1.Secret. Kept whole; cheap to clone.
+#[derive(Clone, PartialEq)]
 pub struct Secret {
-    /// Metadata.
+    json: Json,
+    name: String,
+}
+
+/// What is checked when an object comes. What it holds is only looked at: the hub does not read it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Checked {
     #[serde(deserialize_with = "lenient::null")]
-    pub metadata: ObjectMeta,
-    /// Bytes by key, in base64.
-    #[serde(
-        deserialize_with = "lenient::null",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
-    pub data: BTreeMap<String, String>,
-    /// Text by key; wins over `data`.
-    #[serde(
-        deserialize_with = "lenient::null",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
-    pub string_data: BTreeMap<String, String>,
-    /// All the rest.
-    #[serde(flatten)]
-    pub rest: Map<String, Value>,
+    metadata: Named,
+    #[serde(rename = "data", deserialize_with = "lenient::null")]
+    _data: lenient::Texts,
+    /// Of a ConfigMap.
+    #[serde(rename = "binaryData", deserialize_with = "lenient::null")]
+    _binary_data: lenient::Texts,
+    /// Of a Secret.
+    #[serde(rename = "stringData", deserialize_with = "lenient::null")]
+    _string_data: lenient::Texts,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    #[serde(deserialize_with = "lenient::null")]
+    name: String,
+    #[serde(rename = "namespace", deserialize_with = "lenient::null")]
+    _namespace: lenient::Text,
+}
+
+/// What an object holds.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Held {
+    /// Text in a ConfigMap, base64 in a Secret.
+    #[serde(deserialize_with = "lenient::null")]
+    data: BTreeMap<String, String>,
+    /// Base64.
+    #[serde(deserialize_with = "lenient::null")]
+    binary_data: BTreeMap<String, String>,
+    /// Text; wins over `data`.
+    #[serde(deserialize_with = "lenient::null")]
+    string_data: BTreeMap<String, String>,
+}
+
+impl Held {
+    fn of(json: &Json) -> Self {
+        // It was checked when it came.
+        serde_json::from_str(json.text()).unwrap_or_default()
+    }
 }
 
 /// A key whose value is not base64.
@@ -88,7 +85,12 @@ pub struct BadKey {
 impl ConfigMap {
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.metadata.name
+        &self.name
+    }
+
+    /// Bytes of its JSON.
+    pub(super) fn size(&self) -> usize {
+        self.json.text().len() + 1
     }
 
     /// What it holds, text and bytes alike.
@@ -96,14 +98,20 @@ impl ConfigMap {
     /// # Errors
     /// When a key of `binaryData` is not base64.
     pub fn contents(&self) -> Result<BTreeMap<String, Bytes>, BadKey> {
-        contents("ConfigMap", self.name(), &self.binary_data, &self.data)
+        let held = Held::of(&self.json);
+        contents("ConfigMap", &self.name, &held.binary_data, held.data)
     }
 }
 
 impl Secret {
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.metadata.name
+        &self.name
+    }
+
+    /// Bytes of its JSON.
+    pub(super) fn size(&self) -> usize {
+        self.json.text().len() + 1
     }
 
     /// What it holds, decoded.
@@ -111,7 +119,38 @@ impl Secret {
     /// # Errors
     /// When a key of `data` is not base64.
     pub fn contents(&self) -> Result<BTreeMap<String, Bytes>, BadKey> {
-        contents("Secret", self.name(), &self.data, &self.string_data)
+        let held = Held::of(&self.json);
+        contents("Secret", &self.name, &held.data, held.string_data)
+    }
+}
+
+fn read<'de, D: Deserializer<'de>>(deserializer: D, kind: &str) -> Result<(Json, String), D::Error> {
+    let viewed = Json::deserialize(deserializer)?.views::<Checked>(kind);
+    let (json, checked) = viewed.map_err(|bad| D::Error::custom(body::inner_error(&bad)))?;
+    Ok((json, checked.metadata.name))
+}
+
+impl<'de> Deserialize<'de> for ConfigMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read(deserializer, "ConfigMap").map(|(json, name)| Self { json, name })
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read(deserializer, "Secret").map(|(json, name)| Self { json, name })
+    }
+}
+
+impl Serialize for ConfigMap {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
     }
 }
 
@@ -119,7 +158,7 @@ fn contents(
     kind: &'static str,
     name: &str,
     encoded: &BTreeMap<String, String>,
-    plain: &BTreeMap<String, String>,
+    plain: BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, Bytes>, BadKey> {
     let mut out = BTreeMap::new();
     for (key, value) in encoded {
@@ -130,22 +169,22 @@ fn contents(
         })?;
         out.insert(key.clone(), bytes.into());
     }
-    for (key, value) in plain {
-        out.insert(key.clone(), value.clone().into());
-    }
+    out.extend(plain.into_iter().map(|(key, value)| (key, value.into())));
     Ok(out)
 }
 
 impl fmt::Debug for ConfigMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys: Vec<&String> = self.data.keys().chain(self.binary_data.keys()).collect();
+        let held = Held::of(&self.json);
+        let keys: Vec<&String> = held.data.keys().chain(held.binary_data.keys()).collect();
         write!(f, "ConfigMap({} {keys:?})", self.name())
     }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys: Vec<&String> = self.data.keys().chain(self.string_data.keys()).collect();
+        let held = Held::of(&self.json);
+        let keys: Vec<&String> = held.data.keys().chain(held.string_data.keys()).collect();
         write!(f, "Secret({} {keys:?})", self.name())
     }
 }
@@ -183,10 +222,7 @@ mod tests {
 
     #[test]
     fn a_bad_key_is_named_and_its_value_is_not() {
-        let map = ConfigMap {
-            binary_data: BTreeMap::from([("k".to_owned(), "~~~".to_owned())]),
-            ..Default::default()
-        };
+        let map: ConfigMap = serde_json::from_value(json!({"binaryData": {"k": "~~~"}})).unwrap();
         assert_eq!(
             map.contents().unwrap_err().to_string(),
             "key k of ConfigMap  is not base64"

@@ -1,11 +1,12 @@
 //! Create: from what the virtual kubelet sends to what a plugin gets.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::LazyLock};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{ConfigMap, Container, Pod, Secret, VolumeSource, is_label, is_subdomain, is_uid, lenient};
+use super::{ConfigMap, Container, Json, Pod, Secret, VolumeSource, is_label, is_subdomain, is_uid, lenient};
 
 /// POST /create, as the virtual kubelet sends it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,7 +48,7 @@ pub struct RetrievedPodData {
     pub container: Vec<RetrievedContainer>,
     /// Always there, though nothing sets it: plugins in Go and Python read it.
     #[serde(rename = "jobConfig", default = "no_job_config")]
-    pub job_config: Value,
+    pub job_config: Json,
     /// The job script, when one was built.
     #[serde(
         rename = "jobScript",
@@ -56,6 +57,32 @@ pub struct RetrievedPodData {
         skip_serializing_if = "String::is_empty"
     )]
     pub job_script: String,
+}
+
+impl RetrievedPodData {
+    /// As a plugin gets it.
+    ///
+    /// # Errors
+    /// None today: all of it can be written as JSON.
+    pub fn to_payload(&self) -> Result<Bytes, serde_json::Error> {
+        let maps = self.container.iter().map(RetrievedContainer::size).sum::<usize>();
+        let mut text = Vec::with_capacity(
+            self.pod.text().len() + self.job_config.text().len() + maps + self.job_script.len() + 64,
+        );
+        serde_json::to_writer(&mut text, self)?;
+        Ok(text.into())
+    }
+}
+
+impl RetrievedContainer {
+    /// About how many bytes of JSON it is.
+    fn size(&self) -> usize {
+        let maps = self.config_maps.iter().chain(&self.projected_volume_maps);
+        let held = maps
+            .map(ConfigMap::size)
+            .chain(self.secrets.iter().map(Secret::size));
+        held.sum::<usize>() + self.name.len() + 96
+    }
 }
 
 impl fmt::Debug for RetrievedPodData {
@@ -94,18 +121,21 @@ pub struct RetrievedContainer {
 }
 
 /// Go's zero value of interLink's ScriptBuildConfig.
-fn no_job_config() -> Value {
-    json!({
-        "SingularityHubProxy": {"server": "", "master_token": "", "cache_validity_seconds": 0},
-        "ApptainerOptions": {
-            "executable": "", "fakeroot": false, "containall": false, "fuseMode": "", "noInit": false,
-            "noHome": false, "noPrivs": false, "nvidiaSupport": false, "cleanenv": false, "unsquash": false
-        },
-        "Volumes": {
-            "scratch_area": "", "apptainer_cachedir": "", "image_dir": "",
-            "additional_directories_in_path": null, "fuse_sleep_seconds": 0
-        }
-    })
+fn no_job_config() -> Json {
+    static NONE: LazyLock<Json> = LazyLock::new(|| {
+        Json::from(json!({
+            "SingularityHubProxy": {"server": "", "master_token": "", "cache_validity_seconds": 0},
+            "ApptainerOptions": {
+                "executable": "", "fakeroot": false, "containall": false, "fuseMode": "", "noInit": false,
+                "noHome": false, "noPrivs": false, "nvidiaSupport": false, "cleanenv": false, "unsquash": false
+            },
+            "Volumes": {
+                "scratch_area": "", "apptainer_cachedir": "", "image_dir": "",
+                "additional_directories_in_path": null, "fuse_sleep_seconds": 0
+            }
+        }))
+    });
+    NONE.clone()
 }
 
 impl PodCreateRequests {
@@ -248,6 +278,8 @@ fn cut(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use serde_json::Value;
 
     use super::*;
     use crate::interlink::parse;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, Visitor},
+    de::{self, MapAccess, Visitor},
 };
 
 /// Null is the default value.
@@ -26,6 +26,47 @@ where
         serializer.serialize_none()
     } else {
         list.serialize(serializer)
+    }
+}
+
+/// A text that is checked to be one, and not kept.
+#[derive(Default)]
+pub(super) struct Text;
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Seen;
+        impl Visitor<'_> for Seen {
+            type Value = Text;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_str<E: de::Error>(self, _: &str) -> Result<Text, E> {
+                Ok(Text)
+            }
+        }
+        deserializer.deserialize_str(Seen)
+    }
+}
+
+/// Texts by key, checked and not kept.
+#[derive(Default)]
+pub(super) struct Texts;
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Seen;
+        impl<'de> Visitor<'de> for Seen {
+            type Value = Texts;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts, A::Error> {
+                while map.next_entry::<Text, Text>()?.is_some() {}
+                Ok(Texts)
+            }
+        }
+        deserializer.deserialize_map(Seen)
     }
 }
 
@@ -69,9 +110,28 @@ pub(super) fn quantity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Str
 pub(super) fn quantities<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {
-    let read: Option<BTreeMap<String, Option<Quantity>>> = Option::deserialize(deserializer)?;
-    let named = read.unwrap_or_default().into_iter();
-    Ok(named
-        .map(|(name, quantity)| (name, quantity.unwrap_or_default().0))
-        .collect())
+    struct Seen;
+    impl<'de> Visitor<'de> for Seen {
+        type Value = BTreeMap<String, String>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map")
+        }
+        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(BTreeMap::new())
+        }
+        fn visit_none<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(BTreeMap::new())
+        }
+        fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+            deserializer.deserialize_map(self)
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut named = BTreeMap::new();
+            while let Some((name, quantity)) = map.next_entry::<String, Option<Quantity>>()? {
+                named.insert(name, quantity.unwrap_or_default().0);
+            }
+            Ok(named)
+        }
+    }
+    deserializer.deserialize_option(Seen)
 }

@@ -11,6 +11,7 @@ mod body;
 mod complete;
 mod config;
 mod create;
+mod json;
 mod lenient;
 mod logs;
 mod names;
@@ -24,10 +25,11 @@ mod volume;
 
 pub use body::{BadBody, parse};
 pub use complete::complete;
-pub use config::{BadKey, ConfigMap, ObjectMeta, Secret};
+pub use config::{BadKey, ConfigMap, Secret};
 pub use create::{
     BadCreate, CreateStruct, PodCreateRequests, RetrievedContainer, RetrievedPodData, validate_create,
 };
+pub use json::Json;
 pub use logs::{BadLogs, LogOpts, LogStruct};
 pub use names::{is_label, is_subdomain, is_uid};
 pub use node::{PingAccelerator, PingResources, PingResponse, PingTaint};

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use super::{BadBody, PodSpec, body, lenient, parse_time};
+use super::{BadBody, Json, PodSpec, body, lenient, parse_time};
 use crate::wire::{PodRef, Timestamp};
 
 /// A v1.Pod. What came in goes out again, fields that nobody here knows included. Cheap to clone.
 #[derive(Clone, PartialEq)]
 pub struct Pod {
-    json: Arc<Value>,
+    json: Json,
     views: Arc<Views>,
 }
 
@@ -57,34 +57,25 @@ impl Pod {
     /// # Errors
     /// [`BadBody`] without line and column when a field that is read has the wrong type.
     pub fn from_value(json: Value) -> Result<Self, BadBody> {
-        match Views::deserialize(&json) {
-            Ok(views) if json.is_object() => Ok(Self {
-                json: json.into(),
-                views: views.into(),
-            }),
-            Ok(_) => Err(BadBody {
-                what: "expected a Pod object".to_owned(),
-                path: String::new(),
-                line: 0,
-                column: 0,
-            }),
-            // Read once more from text, only because that gives the place.
-            Err(error) => {
-                let text = json.to_string();
-                let error = serde_json::from_str::<Views>(&text).err().unwrap_or(error);
-                let bad = body::bad_body(text.as_bytes(), &error);
-                Err(BadBody {
-                    line: 0,
-                    column: 0,
-                    ..bad
-                })
-            }
-        }
+        Self::of(json.into())
+    }
+
+    fn of(json: Json) -> Result<Self, BadBody> {
+        let (json, views) = json.views::<Views>("Pod")?;
+        Ok(Self {
+            json,
+            views: views.into(),
+        })
     }
 
     /// The whole pod.
     pub fn json(&self) -> &Value {
-        &self.json
+        self.json.tree()
+    }
+
+    /// The whole pod as its text.
+    pub fn text(&self) -> &str {
+        self.json.text()
     }
 
     /// Kubernetes uid; empty when the pod has none.
@@ -160,8 +151,8 @@ impl Pod {
 
 impl<'de> Deserialize<'de> for Pod {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json = Value::deserialize(deserializer)?;
-        Self::from_value(json).map_err(|bad| serde::de::Error::custom(body::inner_error(&bad)))
+        let json = Json::deserialize(deserializer)?;
+        Self::of(json).map_err(|bad| serde::de::Error::custom(body::inner_error(&bad)))
     }
 }
 
@@ -195,6 +186,38 @@ mod tests {
         let body = include_bytes!("../../tests/payloads/pod.volumes.json");
         let before: Value = serde_json::from_slice(body).unwrap();
         assert_eq!(serde_json::to_value(reading_job()).unwrap(), before);
+    }
+
+    #[test]
+    fn a_pod_goes_out_byte_for_byte() {
+        let text = r#"{ "spec": {"nodeName": "b", "x": 1.0}, "metadata" : {"name": "\u0061"} }"#;
+        let pod: Pod = parse(text.as_bytes()).unwrap();
+        assert_eq!((pod.name(), pod.text()), ("a", text));
+        assert_eq!(serde_json::to_string(&pod).unwrap(), text);
+    }
+
+    #[test]
+    fn of_a_field_that_comes_twice_the_last_one_counts_and_goes_on_alone() {
+        let bodies = [
+            (
+                r#"{"metadata": {"uid": "x", "uid": "y"}, "a": 1}"#,
+                r#"{"a":1,"metadata":{"uid":"y"}}"#,
+            ),
+            (
+                r#"{"metadata": {"uid": "x"}, "metadata": {"uid": "y"}}"#,
+                r#"{"metadata":{"uid":"y"}}"#,
+            ),
+            (
+                r#"{"metadata": {"uid": "y"}, "spec": {"volumes": [{"name": "v", "secret": {"secretName": "s"}, "secret": null}]}}"#,
+                r#"{"metadata":{"uid":"y"},"spec":{"volumes":[{"name":"v","secret":null}]}}"#,
+            ),
+        ];
+        for (body, told) in bodies {
+            let pod: Pod = parse(body.as_bytes()).unwrap();
+            assert_eq!((pod.uid(), pod.text()), ("y", told));
+        }
+        let kept: Pod = parse(bodies[2].0.as_bytes()).unwrap();
+        assert_eq!(kept.spec().volumes[0].source.kind(), "emptyDir");
     }
 
     #[test]

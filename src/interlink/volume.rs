@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
+    de::{Error as _, IgnoredAny, MapAccess, Visitor},
 };
 
 use super::{
@@ -224,9 +224,18 @@ impl<'de> Deserialize<'de> for Volume {
                 f.write_str("a volume")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Volume, A::Error> {
-                let mut name = None;
+                let mut name: Option<String> = None;
                 let mut source = None;
                 while let Some(key) = map.next_key::<String>()? {
+                    let named = key == "name" && name.is_some();
+                    if named
+                        || source
+                            .as_ref()
+                            .is_some_and(|source: &VolumeSource| source.kind() == key)
+                    {
+                        // Which one counts is decided where a pod is read.
+                        return Err(A::Error::custom("a field of a volume comes twice"));
+                    }
                     let read = match key.as_str() {
                         "name" => {
                             name = map.next_value()?;

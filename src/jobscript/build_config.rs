@@ -153,7 +153,10 @@ mod tests {
     fn what_is_left_out_is_gos_zero_as_in_every_other_create() {
         let request: PodCreateRequests =
             parse(include_bytes!("../../tests/payloads/create.vk.json")).unwrap();
-        assert_eq!(BuildConfig::default().to_value(), request.retrieve().job_config);
+        assert_eq!(
+            BuildConfig::default().to_value(),
+            *request.retrieve().job_config.tree()
+        );
     }
 
     #[test]

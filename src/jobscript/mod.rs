@@ -88,7 +88,7 @@ impl JobScripts {
         mut pod: RetrievedPodData,
         metadata: &HashMap<String, String>,
     ) -> Result<RetrievedPodData, Status> {
-        if url.is_empty() && self.config.template.is_none() {
+        if self.makes_none(url) {
             return Ok(pod);
         }
         let place = match url {
@@ -110,7 +110,7 @@ impl JobScripts {
         match (place, &self.config.template) {
             (Some(place), _) => {
                 if let Some(config) = &self.config.build_config {
-                    pod.job_config = config.to_value();
+                    pod.job_config = config.to_value().into();
                 }
                 pod.job_script = self
                     .servers
@@ -122,6 +122,11 @@ impl JobScripts {
         }
         drop(turn);
         Ok(pod)
+    }
+
+    /// Whether a create with this `jobscriptURL` gets no script.
+    pub fn makes_none(&self, url: &str) -> bool {
+        url.is_empty() && self.config.template.is_none()
     }
 
     /// What the URL names, if it may be asked.

@@ -88,8 +88,13 @@ impl Template {
             Status::new(Code::FailedPrecondition, "", text)
         };
         let template = self.environment.get_template(NAME).map_err(failed)?;
+        // What is kept as text is text to the engine: it needs the tree.
+        let tree = serde_json::to_value(pod).map_err(|error| {
+            let text = format!("the pod cannot be read as JSON: {error}");
+            Status::new(Code::Internal, "", text)
+        })?;
         let mut script = Bounded::default();
-        let rendered = template.render_captured_to(value::Value::from(value::Serde(pod)), &mut script);
+        let rendered = template.render_captured_to(value::Value::from(value::Serde(&tree)), &mut script);
         if script.full {
             let text = format!(
                 "the job script template makes more than {} MiB",
