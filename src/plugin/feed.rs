@@ -267,8 +267,30 @@ fn overrule(status: NodeStatus, broken: Option<&str>) -> NodeStatus {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
     use crate::wire::PodRef;
+
+    #[test]
+    fn an_ack_wakes_who_sends_only_where_something_waits_for_the_window() {
+        let feed = Feed::new(Outbox::new(random_epoch()));
+        feed.resume(EventAck::default(), 1);
+        for uid in ["a", "b"] {
+            let state = PodState::absent(PodRef::new(uid, "default", "a"));
+            feed.push(PodEventType::Deleted, state);
+        }
+        let epoch = feed.describe().0.epoch;
+        let woken = || feed.changed().now_or_never().is_some();
+        let take = || feed.take().map(|event| event.seq);
+        assert!(woken());
+        assert_eq!((take(), take()), (Some(1), None));
+        feed.ack(EventAck { epoch, seq: 1 });
+        assert!(woken());
+        assert_eq!(take(), Some(2));
+        feed.ack(EventAck { epoch, seq: 2 });
+        assert!(!woken());
+    }
 
     #[test]
     fn events_that_nobody_takes_are_let_go_of_past_their_bound_and_the_epoch_says_so() {
