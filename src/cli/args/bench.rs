@@ -82,7 +82,7 @@ pub struct BenchArgs {
     /// Turns of each peer that count [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub rounds: Option<u16>,
-    /// Only loads whose name has this in it, or else peers; may be given more than once
+    /// Only loads whose name has this in it, or else, of `bench link`, peers; may be given more than once
     #[arg(long, value_name = "TEXT")]
     pub only: Vec<String>,
 }
