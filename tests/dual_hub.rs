@@ -15,5 +15,7 @@ mod upstream;
 mod both;
 #[path = "dual_hub/http.rs"]
 mod http;
+#[path = "dual_hub/known.rs"]
+mod known;
 #[path = "dual_hub/settings.rs"]
 mod settings;

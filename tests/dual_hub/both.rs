@@ -186,7 +186,7 @@ async fn while_the_way_changes_again_and_again_each_pod_runs_once() {
     for n in 1..=next {
         let uid = uid(n);
         if upstream.plugin.has(&uid) {
-            hub.until_state(&uid, "running").await;
+            hub.until_state_at(&upstream, &uid, "running").await;
         } else {
             hub.until("it is gone", async || hub.status(&uid).await == "[]")
                 .await;

@@ -1,6 +1,13 @@
 //! A hub process, and a bridge at the other end of a link that can be cut.
 
-use std::{ops::Deref, path::Path, process::Stdio, time::Duration};
+use std::{
+    collections::VecDeque,
+    ops::Deref,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -21,6 +28,8 @@ use crate::kubelet::{Kubelet, PATIENCE};
 
 /// Between two looks at something that is waited for.
 const LOOK: Duration = Duration::from_millis(10);
+/// Lines of the hub's log that a failure shows.
+const SHOWN: usize = 400;
 
 pub(crate) fn towline(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_towline"));
@@ -38,6 +47,10 @@ pub(crate) fn towline(args: &[&str]) -> Command {
 pub(crate) struct HubProcess {
     kubelet: Kubelet,
     child: Child,
+    /// Its state directory is `hub` in here.
+    pub(crate) dir: PathBuf,
+    /// The last lines of its log.
+    pub(crate) said: Arc<Mutex<VecDeque<String>>>,
     _talk: JoinHandle<()>,
 }
 
@@ -61,15 +74,28 @@ impl HubProcess {
         let settings = json!({"hub": {"listen": listen, "state_dir": dir.join("hub"), "plugins": plugins}});
         std::fs::write(&file, settings.to_string()).unwrap();
         let mut child = towline(&["hub", "--config", file.to_str().unwrap()])
+            .env("TOWLINE_LOG", "info,towline::hub=debug")
             .spawn()
             .unwrap();
         let mut talk = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = tokio::time::timeout(PATIENCE, address(&mut talk)).await.unwrap();
+        let said = Arc::new(Mutex::new(VecDeque::new()));
+        let keep = said.clone();
         // A full pipe would hold it up.
-        let talk = tokio::spawn(async move { while let Ok(Some(_)) = talk.next_line().await {} });
+        let talk = tokio::spawn(async move {
+            while let Ok(Some(line)) = talk.next_line().await {
+                let mut said = keep.lock().unwrap();
+                said.push_back(line);
+                if said.len() > SHOWN {
+                    said.pop_front();
+                }
+            }
+        });
         Self {
             kubelet: Kubelet { address },
             child,
+            dir: dir.to_owned(),
+            said,
             _talk: talk,
         }
     }
@@ -108,14 +134,19 @@ impl HubProcess {
     }
 
     pub(crate) async fn until(&self, what: &str, is_so: impl AsyncFn() -> bool) {
+        if !self.comes(is_so).await {
+            panic!("never: {what}; {}", self.plugin().await);
+        }
+    }
+
+    /// Whether something is so before long.
+    pub(crate) async fn comes(&self, is_so: impl AsyncFn() -> bool) -> bool {
         let waiting = async {
             while !is_so().await {
                 tokio::time::sleep(LOOK).await;
             }
         };
-        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
-            panic!("never: {what}; {}", self.plugin().await);
-        }
+        tokio::time::timeout(PATIENCE, waiting).await.is_ok()
     }
 
     /// Calls that went well, as the metrics count them.
