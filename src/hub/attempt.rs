@@ -14,7 +14,7 @@ use super::{
     calls::PendingDelete,
     create::{Held, NewPod},
     flight::{Flight, deleted, draining},
-    registry::Route,
+    registry::{Route, SessionNumber},
     retry::{Next, Retry},
 };
 use crate::{
@@ -34,7 +34,7 @@ enum There {
 }
 
 impl Hub {
-    /// Sends a create until there is an answer for good, at most to the deadline.
+    /// Sends a create until there is an answer for good, at most to the deadline. Gives the session that has the pod, too.
     pub(crate) async fn attempt(
         &self,
         new: &NewPod,
@@ -42,7 +42,7 @@ impl Hub {
         flight: &Flight<CreateStruct>,
         mut retry: Retry,
         mut deadline: Instant,
-    ) -> Result<CreateStruct, Status> {
+    ) -> Result<(CreateStruct, SessionNumber), Status> {
         let mut last: Option<Status> = None;
         loop {
             if Instant::now() >= deadline {
@@ -86,7 +86,7 @@ impl Hub {
                 match there {
                     Some(There::Present(job_id)) => {
                         self.tell_created(plugin, new, &route);
-                        return Ok(created(new, job_id));
+                        return Ok((created(new, job_id), route.session));
                     }
                     Some(There::Absent) if retry.believes_absent(&route) => {}
                     Some(There::Absent) | None => {
@@ -105,7 +105,7 @@ impl Hub {
             let status = match result {
                 Ok(response) => {
                     self.tell_created(plugin, new, &route);
-                    return Ok(created(new, job_id(response)));
+                    return Ok((created(new, job_id(response)), route.session));
                 }
                 Err(status) => status,
             };

@@ -16,6 +16,7 @@ use super::{
     flight::{Carried, Entered, Flight, deleted, draining},
     metrics::Metrics,
     placement::{Wish, place, waits_for_pool},
+    registry::SessionNumber,
     retry::Retry,
 };
 use crate::{
@@ -153,7 +154,7 @@ impl Hub {
         let result = self
             .attempt(new, plugin, flight, Retry::resumed(), deadline)
             .await;
-        self.create_ended(new, flight, result).await
+        self.create_ended(new, plugin, flight, result).await
     }
 
     async fn fly(
@@ -193,18 +194,25 @@ impl Hub {
             }
             Err(status) => Err(status),
         };
-        self.create_ended(new, flight, result).await
+        self.create_ended(new, &plugin, flight, result).await
     }
 
     async fn create_ended(
         &self,
         new: &NewPod,
+        plugin: &str,
         flight: &Flight<CreateStruct>,
-        result: Result<CreateStruct, Status>,
+        result: Result<(CreateStruct, SessionNumber), Status>,
     ) -> Result<CreateStruct, Status> {
         let uid = &new.pod.uid;
         match &result {
-            Ok(created) => self.create_answered(uid, &created.pod_jid),
+            Ok((created, session)) => {
+                self.create_answered(uid, &created.pod_jid);
+                // Looked at only now that the pod counts as the plugin's: a session that comes later reads it by itself.
+                if !self.registry.is_present(plugin, *session) {
+                    self.state_unread(plugin, uid);
+                }
+            }
             // The caller believes that it will be done: the pod itself must say that it was not.
             Err(status) if flight.is_promised() && status.reason != reason::DELETED => {
                 self.create_refused_late(uid, &status.message);
@@ -217,7 +225,7 @@ impl Hub {
                 tracing::error!(pod = %new.pod, error = %unkept, "the end of a create could not be recorded");
             }
         }
-        result
+        result.map(|(created, _)| created)
     }
 
     /// The answer to a create of a pod that is there already.

@@ -277,11 +277,11 @@ impl Hub {
         })
     }
 
-    /// Pods of a plugin whose state was dropped and was not told since.
-    fn dropped(&self, plugin: &str) -> Vec<PodRef> {
+    /// Pods of a plugin that it is to be asked about by their names.
+    fn unread(&self, plugin: &str) -> Vec<PodRef> {
         self.read_pods(|pods| {
-            let dropped = pods.of(plugin).filter(|entry| entry.answered && entry.dropped);
-            dropped.map(|entry| entry.pod.clone()).collect()
+            let unread = pods.of(plugin).filter(|entry| entry.answered && entry.unread);
+            unread.map(|entry| entry.pod.clone()).collect()
         })
     }
 

@@ -247,6 +247,13 @@ impl Hub {
         }
     }
 
+    /// The create of a pod was answered over a way that is not the one in use any more: whoever is there now may have been
+    /// asked for all its pods before that answer, and tells nothing of a pod that it does not know.
+    pub(crate) fn state_unread(&self, plugin: &str, uid: &str) {
+        self.change_pods(|pods| pods.unread(uid));
+        self.registry.read_now(plugin);
+    }
+
     /// Drops the pods of a plugin and the deletes kept for it.
     pub(crate) fn plugin_forgotten(&self, plugin: &str) {
         for uid in self.calls.forget_plugin(plugin) {

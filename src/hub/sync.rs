@@ -63,9 +63,9 @@ pub(crate) async fn run(hub: Arc<Hub>, link: &Link, route: &Route, plan: Plan) {
     );
 }
 
-/// Reads all pods now and then, and those whose state was dropped at once. One read at a time.
+/// Reads all pods now and then, and those that are unread at once. One read at a time.
 async fn keep_reading(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
-    if !hub.dropped(&link.plugin).is_empty() {
+    if !hub.unread(&link.plugin).is_empty() {
         // While the plugin was away.
         route.read_now.notify_one();
     }
@@ -83,7 +83,7 @@ async fn keep_reading(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
             () = sleep_until(due) => false,
         };
         let read = if asked_for {
-            Box::pin(read_named(hub, link, route, hub.dropped(&link.plugin))).await
+            Box::pin(read_named(hub, link, route, hub.unread(&link.plugin))).await
         } else {
             Box::pin(read_all(hub, link, route)).await
         };

@@ -9,15 +9,15 @@ use tokio::time::{Instant, sleep, timeout};
 use towline::{
     code::{CloseCode, Code, reason},
     connection::{Config, HandshakeError},
-    hub::{Hub, HubConfig, Onlooker, Way},
+    hub::{Hub, HubConfig, Onlooker, PodView, Way},
     interlink::Pod,
-    wire::{Outbox, Register, Status},
+    wire::{ContainerRunning, Outbox, PodRef, Register, Status, container_state::State},
 };
 
 use crate::{
     fake::{
-        Linked, Site, UID, connect, connect_with, create, created, delete, hub, metric, pod, registration,
-        running, until,
+        Linked, Site, UID, connect, connect_with, create, created, delete, event, hub, metric, pod,
+        registration, running, state, uid, until,
     },
     fakes::plugin::connect_by,
 };
@@ -112,6 +112,45 @@ async fn a_link_takes_over_from_http_without_an_alarm_and_the_create_there_is_fi
         )
     };
     assert_eq!((count("http").as_str(), count("link").as_str()), ("1", "absent"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_http_takes_when_the_link_was_read_already_is_asked_about_over_the_link() {
+    for is_cut in [false, true] {
+        let (hub, site) = (hub(), Arc::new(Site::default()));
+        let mut old = http(&hub, &Arc::default()).await;
+        let creating = create(&hub);
+        let call = old.next().await;
+        // It has another pod, and has told of it: so its outbox counts as read.
+        let other = PodRef::new(uid(1), "default", "other");
+        let news = state(other, 1, State::Running(ContainerRunning::default()));
+        site.pods.lock().unwrap().insert(uid(1), news.clone());
+        let link = connect(&hub, &site).await;
+        link.connection.send_event(event(news));
+        until("the link is read", || !site.acks.lock().unwrap().is_empty()).await;
+        sleep(Duration::from_secs(1)).await;
+        let mut link = Some(link);
+        assert_eq!(site.reads(), 1, "of all, and ours is not among them");
+        site.pods.lock().unwrap().insert(UID.into(), running(1));
+        if let Some(link) = link.take_if(|_| is_cut) {
+            link.cut().await;
+        }
+        call.created("job-1");
+        assert_eq!(creating.await.unwrap().unwrap().pod_jid, "job-1");
+        if is_cut {
+            // The hub has read it: what it lacks comes as events, of the pods that the plugin knows.
+            link = Some(connect(&hub, &site).await);
+        }
+        until("running", || {
+            let ours = |pod: &PodView| pod.uid == UID && pod.phase == "Running";
+            hub.pods().iter().any(ours)
+        })
+        .await;
+        let asked = site.asked.lock().unwrap()[1].clone();
+        assert!(!asked.all, "before the next regular read");
+        assert_eq!(asked.pods[0].uid, UID);
+        drop(link);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,8 +30,9 @@ pub(crate) struct Entry {
     pub(crate) lost: Option<String>,
     /// The latest state; none before the first one, or after updateCache.
     pub(crate) state: Option<PodState>,
-    /// updateCache dropped its state, and no other was told since.
-    pub(crate) dropped: bool,
+    /// The plugin is to be asked about it by name: updateCache dropped its state, or it was created over a way that is not
+    /// used any more; and no state was told since.
+    pub(crate) unread: bool,
     pub(crate) created_at: SystemTime,
     pub(crate) observed_at: Option<SystemTime>,
     /// Names and images of the spec at create, so that a lost pod without any state can be reported.
@@ -79,7 +80,7 @@ impl Entry {
             deleting: row.deleting,
             delete_asked: row.delete_asked,
             lost: row.lost,
-            dropped: row.state.is_none() && row.observed_at.is_some(),
+            unread: row.state.is_none() && row.observed_at.is_some(),
             state: row.state,
             created_at: row.created_at.unwrap_or_else(SystemTime::now),
             observed_at: row.observed_at,

@@ -93,7 +93,7 @@ impl PodTable {
             delete_asked: None,
             lost: None,
             state: None,
-            dropped: false,
+            unread: false,
             created_at: SystemTime::now(),
             observed_at: None,
             names,
@@ -290,10 +290,17 @@ impl PodTable {
         };
         if !entry.terminal {
             entry.state = None;
-            entry.dropped = true;
+            entry.unread = true;
             touch(&mut self.touched, uid);
         }
         true
+    }
+
+    /// The plugin is to be asked about this pod by its name, until it has told a state.
+    pub(crate) fn unread(&mut self, uid: &str) {
+        if let Some(entry) = self.pods.get_mut(uid).filter(|entry| !entry.terminal) {
+            entry.unread = true;
+        }
     }
 
     /// Removes terminal pods that are too old or too many. Gives the removed entries.
@@ -387,7 +394,7 @@ impl PodTable {
         entry.terminal = is;
         entry.terminal_at = is.then(|| entry.terminal_at.unwrap_or_else(SystemTime::now));
         entry.state = Some(state);
-        entry.dropped = false;
+        entry.unread = false;
         touch(&mut self.touched, uid);
         let plugin = entry.plugin.clone();
         if is && !was {

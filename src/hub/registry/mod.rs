@@ -231,6 +231,7 @@ impl Registry {
         let route = Route {
             flow_control: connection.has_feature(feature::FLOW_CONTROL),
             plugin: name.into(),
+            session: number,
             connection,
             way: session.way,
             shared,
@@ -334,7 +335,8 @@ impl Registry {
         state.plugins.get(name).map(|plugin| plugin.applied)
     }
 
-    /// Has the states that were dropped read, if the plugin is connected. As often as it is asked: one read takes them all.
+    /// Has the pods that are unread asked about, if the plugin is connected. As often as it is asked: one read takes them
+    /// all.
     pub(crate) fn read_now(&self, name: &str) {
         if let Some(session) = lock(&self.state)
             .plugins

@@ -35,6 +35,7 @@ pub(crate) enum Phase {
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
     pub(crate) plugin: Arc<str>,
+    pub(crate) session: SessionNumber,
     pub(crate) connection: Connection,
     pub(crate) way: Way,
     /// It knows of pods that came by the other way too, so that its ABSENT is to be believed.
@@ -48,7 +49,7 @@ pub(crate) struct Route {
     pub(crate) calls: Arc<Semaphore>,
     /// Creates may not take all of them: deletes and status reads must get through.
     pub(crate) creates: Arc<Semaphore>,
-    /// States were dropped and are to be read again now.
+    /// There are pods that are to be asked about by name now.
     pub(crate) read_now: Arc<Notify>,
 }
 
