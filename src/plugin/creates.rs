@@ -144,20 +144,17 @@ impl Creates {
             running: running.clone(),
             outcome: None,
         };
-        let mut work = Box::pin(async move { creates.run(handler, create, ticket).await });
+        let mut work = Box::pin(async move {
+            tokio::select! {
+                biased;
+                () = creates.end.cancelled() => stopped(),
+                outcome = creates.run(handler, create, ticket) => outcome,
+            }
+        });
         // One that is done at once needs no task.
-        if let Some(outcome) = (&mut work).now_or_never() {
-            landing.end(outcome);
-        } else {
-            let end = self.end.clone();
-            self.tasks.spawn(async move {
-                let outcome = tokio::select! {
-                    biased;
-                    () = end.cancelled() => stopped(),
-                    outcome = work => outcome,
-                };
-                landing.end(outcome);
-            });
+        match (&mut work).now_or_never() {
+            Some(outcome) => landing.end(outcome),
+            None => drop(self.tasks.spawn(async move { landing.end(work.await) })),
         }
         Ok(Begun::Running {
             running,
@@ -301,4 +298,54 @@ fn job_not_kept(broken: Arc<str>) -> Status {
 fn not_ready(broken: &str) -> Status {
     // It may pass: a hub repeats this one, and does not fail the pod for good as a refusal would.
     Status::new(Code::Unavailable, reason::NOT_READY, broken).not_started()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::{
+        connection::LogSink,
+        plugin::{Delete, Deleted, LogRequest, Which},
+        wire::{LogsEnd, NodeStatus, PodRef, PodState},
+    };
+
+    /// Notes that it was asked, and never answers.
+    #[derive(Default)]
+    struct Asked(AtomicBool);
+
+    impl Handler for Asked {
+        async fn create(&self, _: Create) -> Result<Created, Status> {
+            self.0.store(true, Ordering::Relaxed);
+            std::future::pending().await
+        }
+        async fn delete(&self, _: Delete) -> Result<Deleted, Status> {
+            std::future::pending().await
+        }
+        async fn status(&self, _: Which) -> Result<Vec<PodState>, Status> {
+            std::future::pending().await
+        }
+        async fn logs(&self, _: LogRequest, _: LogSink) -> Result<LogsEnd, Status> {
+            std::future::pending().await
+        }
+        async fn node(&self) -> NodeStatus {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_create_that_comes_after_the_end_is_not_begun() {
+        let (creates, handler) = (Arc::new(Creates::new()), Arc::new(Asked::default()));
+        drop(creates.end_on_drop());
+        let create = Create {
+            pod: PodRef::new("11111111-2222-3333-4444-555555555555", "default", "late"),
+            payload: bytes::Bytes::new(),
+            attempt: 1,
+            metadata: HashMap::new(),
+            resumed: false,
+        };
+        assert_eq!(creates.create(&handler, create).await, stopped());
+        assert!(!handler.0.load(Ordering::Relaxed));
+    }
 }
