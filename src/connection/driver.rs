@@ -227,8 +227,7 @@ impl<T: Transport> Driver<T> {
         let mut inner = self.shared.lock();
         let waited = inner.session.has_output();
         for (id, response) in self.told.answers.drain(..) {
-            inner.running.remove(&id);
-            inner.session.respond(id, response);
+            inner.answer(id, response);
         }
         Standing {
             waited,

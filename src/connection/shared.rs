@@ -217,12 +217,15 @@ impl Inner {
                         let _ = answer.send(Response::failed(refused).into());
                     }
                 },
-                Note::Answer(id, response) => {
-                    self.running.remove(&id);
-                    self.session.respond(id, response);
-                }
+                Note::Answer(id, response) => self.answer(id, response),
             }
         }
+    }
+
+    /// A call of the peer has ended.
+    pub(super) fn answer(&mut self, id: StreamId, response: Response) {
+        self.running.remove(&id);
+        self.session.respond(id, response);
     }
 
     /// Gives up the calls whose callers have gone.

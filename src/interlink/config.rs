@@ -11,14 +11,14 @@ use super::{Json, body, lenient};
 /// v1.ConfigMap. Also the form in which the virtual kubelet sends projected volumes: named like the volume,
 /// file names as keys; those hold tokens. Kept whole; cheap to clone.
 #[derive(Clone, PartialEq)]
-pub struct ConfigMap {
-    json: Json,
-    name: String,
-}
+pub struct ConfigMap(Object);
 
 /// v1.Secret. Kept whole; cheap to clone.
 #[derive(Clone, PartialEq)]
-pub struct Secret {
+pub struct Secret(Object);
+
+#[derive(Clone, PartialEq)]
+struct Object {
     json: Json,
     name: String,
 }
@@ -63,10 +63,22 @@ struct Held {
     string_data: BTreeMap<String, String>,
 }
 
-impl Held {
-    fn of(json: &Json) -> Self {
+impl Object {
+    fn read<'de, D: Deserializer<'de>>(deserializer: D, kind: &str) -> Result<Self, D::Error> {
+        let viewed = Json::deserialize(deserializer)?.views::<Checked>(kind);
+        let (json, checked) = viewed.map_err(|bad| D::Error::custom(body::inner_error(&bad)))?;
+        let name = checked.metadata.name;
+        Ok(Self { json, name })
+    }
+
+    /// Bytes of its JSON.
+    fn size(&self) -> usize {
+        self.json.text().len() + 1
+    }
+
+    fn held(&self) -> Held {
         // It was checked when it came.
-        serde_json::from_str(json.text()).unwrap_or_default()
+        serde_json::from_str(self.json.text()).unwrap_or_default()
     }
 }
 
@@ -85,12 +97,12 @@ pub struct BadKey {
 impl ConfigMap {
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// Bytes of its JSON.
     pub(super) fn size(&self) -> usize {
-        self.json.text().len() + 1
+        self.0.size()
     }
 
     /// What it holds, text and bytes alike.
@@ -98,20 +110,20 @@ impl ConfigMap {
     /// # Errors
     /// When a key of `binaryData` is not base64.
     pub fn contents(&self) -> Result<BTreeMap<String, Bytes>, BadKey> {
-        let held = Held::of(&self.json);
-        contents("ConfigMap", &self.name, &held.binary_data, held.data)
+        let held = self.0.held();
+        contents("ConfigMap", self.name(), &held.binary_data, held.data)
     }
 }
 
 impl Secret {
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// Bytes of its JSON.
     pub(super) fn size(&self) -> usize {
-        self.json.text().len() + 1
+        self.0.size()
     }
 
     /// What it holds, decoded.
@@ -119,38 +131,32 @@ impl Secret {
     /// # Errors
     /// When a key of `data` is not base64.
     pub fn contents(&self) -> Result<BTreeMap<String, Bytes>, BadKey> {
-        let held = Held::of(&self.json);
-        contents("Secret", &self.name, &held.data, held.string_data)
+        let held = self.0.held();
+        contents("Secret", self.name(), &held.data, held.string_data)
     }
-}
-
-fn read<'de, D: Deserializer<'de>>(deserializer: D, kind: &str) -> Result<(Json, String), D::Error> {
-    let viewed = Json::deserialize(deserializer)?.views::<Checked>(kind);
-    let (json, checked) = viewed.map_err(|bad| D::Error::custom(body::inner_error(&bad)))?;
-    Ok((json, checked.metadata.name))
 }
 
 impl<'de> Deserialize<'de> for ConfigMap {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read(deserializer, "ConfigMap").map(|(json, name)| Self { json, name })
+        Object::read(deserializer, "ConfigMap").map(Self)
     }
 }
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read(deserializer, "Secret").map(|(json, name)| Self { json, name })
+        Object::read(deserializer, "Secret").map(Self)
     }
 }
 
 impl Serialize for ConfigMap {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.json.serialize(serializer)
+        self.0.json.serialize(serializer)
     }
 }
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.json.serialize(serializer)
+        self.0.json.serialize(serializer)
     }
 }
 
@@ -175,7 +181,7 @@ fn contents(
 
 impl fmt::Debug for ConfigMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let held = Held::of(&self.json);
+        let held = self.0.held();
         let keys: Vec<&String> = held.data.keys().chain(held.binary_data.keys()).collect();
         write!(f, "ConfigMap({} {keys:?})", self.name())
     }
@@ -183,7 +189,7 @@ impl fmt::Debug for ConfigMap {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let held = Held::of(&self.json);
+        let held = self.0.held();
         let keys: Vec<&String> = held.data.keys().chain(held.string_data.keys()).collect();
         write!(f, "Secret({} {keys:?})", self.name())
     }
