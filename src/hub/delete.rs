@@ -178,7 +178,7 @@ impl Hub {
                 }
                 Err(status) => return Err(status),
             };
-            self.delete_confirmed(plugin, &delete.pod.uid, existed);
+            self.delete_confirmed(plugin, route.way, &delete.pod.uid, existed);
             return Ok(());
         }
     }

@@ -157,6 +157,7 @@ async fn admit<T: Transport>(
         hub: Arc::downgrade(&hub),
         plugin: name.clone(),
         number: attached.number,
+        way,
         epoch: if events { outbox.epoch } else { 0 },
         in_sync: AtomicBool::new(false),
         to_ack: Notify::new(),

@@ -269,7 +269,7 @@ impl Hub {
         self.read_pods(|pods| {
             let expected = pods
                 .of(plugin)
-                .filter(|entry| entry.deleting || (entry.answered && !entry.is_terminal()));
+                .filter(|entry| entry.deleting.is_some() || (entry.answered && !entry.is_terminal()));
             expected
                 .filter(|entry| !seen.contains(&entry.pod.uid))
                 .map(|entry| entry.pod.clone())

@@ -11,7 +11,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    Hub,
+    Hub, Way,
     pods::{Applied, Source},
     registry::{Mark, Phase, SessionNumber},
     watch::Change,
@@ -36,6 +36,7 @@ pub(crate) struct Link {
     pub(crate) hub: Weak<Hub>,
     pub(crate) plugin: String,
     pub(crate) number: SessionNumber,
+    pub(crate) way: Way,
     /// Of the outbox in Register; 0 without `events`.
     pub(crate) epoch: u64,
     /// All its pods were told over this session.
@@ -52,6 +53,7 @@ impl Link {
             plugin: &self.plugin,
             epoch: self.epoch,
             session: self.number,
+            way: self.way,
             in_sync: self.in_sync.load(Ordering::Relaxed),
             asked,
             now: Instant::now(),
@@ -202,14 +204,12 @@ mod tests {
             }),
             ..Register::default()
         };
-        let attached = hub
-            .registry
-            .attach(register, "test".into(), crate::hub::Way::Link)
-            .unwrap();
+        let attached = hub.registry.attach(register, "test".into(), Way::Link).unwrap();
         Link {
             hub: Arc::downgrade(hub),
             plugin: "p".into(),
             number: attached.number,
+            way: Way::Link,
             epoch: 7,
             in_sync: AtomicBool::new(true),
             to_ack: Notify::new(),
@@ -225,9 +225,7 @@ mod tests {
                 labels: [("node".to_owned(), node.to_owned())].into(),
                 ..Register::default()
             };
-            hub.registry
-                .attach(register, "test".into(), crate::hub::Way::Link)
-                .unwrap();
+            hub.registry.attach(register, "test".into(), Way::Link).unwrap();
         }
         let seen = |scope, annotation, node_name| {
             let wish = Wish {
@@ -308,7 +306,7 @@ mod tests {
         let uid = first.state.clone().unwrap().pod.unwrap().uid;
         link.pod_event(first.clone());
         assert_eq!(hub.pods().len(), 1);
-        hub.delete_confirmed("p", &uid, false);
+        hub.delete_confirmed("p", Way::Link, &uid, false);
         assert!(hub.pods().is_empty());
         link.pod_event(first);
         assert!(hub.pods().is_empty());
@@ -322,7 +320,7 @@ mod tests {
         link.pod_event(event(7, 1));
         let uid = event(7, 1).state.unwrap().pod.unwrap().uid;
         let _deleting = hub.calls.enter_delete(&uid);
-        hub.delete_confirmed("p", &uid, false);
+        hub.delete_confirmed("p", Way::Link, &uid, false);
         assert!(hub.pods().is_empty());
         link.pod_event(event(7, 2));
         assert!(hub.pods().is_empty());

@@ -6,7 +6,7 @@ use std::{collections::HashSet, time::SystemTime};
 use tokio::time::Instant;
 
 use super::{
-    Hub,
+    Hub, Way,
     calls::PendingDelete,
     create::NewPod,
     flight::{self, Flight},
@@ -19,7 +19,7 @@ use crate::{
     code::{Code, reason},
     interlink::CreateStruct,
     planted::{self, Bug},
-    wire::{PodState, Presence, Status},
+    wire::{PodRef, PodState, Presence, Status},
 };
 
 impl Hub {
@@ -94,8 +94,19 @@ impl Hub {
     /// A plugin told a state. Says what it did.
     pub(crate) fn apply_state(&self, source: Source<'_>, state: PodState) -> Applied {
         let uid = state.pod.as_ref().map(|pod| pod.uid.clone()).unwrap_or_default();
-        if self.is_ghost(source, &state, &uid) {
-            return Applied::Unchanged;
+        if let Some(pod) = &state.pod
+            && self.has_two_ways(source.plugin)
+            && self.calls.is_buried(&uid)
+        {
+            // No pod of its uid comes again: one that is not known here is a ghost.
+            let known = self.read_pods(|pods| pods.get(&uid).map(|entry| entry.deleting));
+            let has_not_heard = known.is_none_or(|deleting| deleting.is_some_and(|way| way != source.way));
+            if has_not_heard && state.presence() == Presence::Present {
+                self.delete_here_too(source.plugin, pod);
+            }
+            if known.is_none() {
+                return Applied::Unchanged;
+            }
         }
         let before = self.watched_view(&uid);
         let applied = self.change_pods(|pods| pods.apply(source, state));
@@ -113,27 +124,19 @@ impl Hub {
         applied
     }
 
-    /// Whether a plugin with two ways tells of a pod that was deleted over the other one: it is to be deleted here too, and
-    /// it does not come back.
-    fn is_ghost(&self, source: Source<'_>, state: &PodState, uid: &str) -> bool {
-        let unknown = || self.read_pods(|pods| pods.get(uid).is_none());
-        if !self.has_two_ways(source.plugin) || !self.calls.is_buried(uid) || !unknown() {
-            return false;
+    /// A pod that was deleted over the plugin's other way is to be deleted over this one too.
+    fn delete_here_too(&self, plugin: &str, pod: &PodRef) {
+        if self.calls.is_pending(&pod.uid) {
+            return;
         }
-        if state.presence() == Presence::Present
-            && !self.calls.is_pending(uid)
-            && let Some(pod) = state.pod.clone()
-        {
-            let delete = PendingDelete {
-                pod,
-                grace_seconds: None,
-                pod_json: bytes::Bytes::new(),
-            };
-            if let Err(full) = self.keep_delete(source.plugin, delete) {
-                tracing::warn!(plugin = source.plugin, uid, error = %full, "a pod that was deleted over the other way stays at its plugin");
-            }
+        let delete = PendingDelete {
+            pod: pod.clone(),
+            grace_seconds: None,
+            pod_json: bytes::Bytes::new(),
+        };
+        if let Err(full) = self.keep_delete(plugin, delete) {
+            tracing::warn!(plugin, pod = %pod, error = %full, "a pod that was deleted over the other way stays at its plugin");
         }
-        true
     }
 
     /// Whether this is a pod that the hub has deleted and knows no more: no pod of its uid comes again.
@@ -144,7 +147,9 @@ impl Hub {
 
     /// The plugin says that a pod is deleted and gone.
     pub(crate) fn pod_gone(&self, uid: &str) {
-        self.remove_if(uid, |pods| pods.get(uid).is_some_and(|entry| entry.deleting));
+        self.remove_if(uid, |pods| {
+            pods.get(uid).is_some_and(|entry| entry.deleting.is_some())
+        });
     }
 
     /// A delete was asked for, or (none) was refused. False when that is no news.
@@ -178,7 +183,7 @@ impl Hub {
     }
 
     /// The plugin confirmed a delete.
-    pub(crate) fn delete_confirmed(&self, plugin: &str, uid: &str, existed: bool) {
+    pub(crate) fn delete_confirmed(&self, plugin: &str, way: Way, uid: &str, existed: bool) {
         self.calls.confirmed(plugin, uid);
         self.store.drop_delete(plugin, uid);
         self.count_pending();
@@ -189,7 +194,7 @@ impl Hub {
         let applied = self.change_pods(|pods| {
             let owned = pods.get(uid).is_some_and(|entry| entry.plugin == plugin);
             if owned {
-                pods.deleted(uid, existed, Instant::now())
+                pods.deleted(uid, existed, way, Instant::now())
             } else {
                 Applied::Unchanged
             }

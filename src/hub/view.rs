@@ -205,7 +205,7 @@ fn reason(entry: &Entry, mains: &[ContainerState], inits: &[ContainerState]) -> 
         });
     match told {
         Some(told) => told,
-        None if entry.deleting || entry.delete_asked.is_some() => "being deleted".into(),
+        None if entry.deleting.is_some() || entry.delete_asked.is_some() => "being deleted".into(),
         None => String::new(),
     }
 }

@@ -110,7 +110,7 @@ impl Hub {
         let placed: Vec<(String, &Pod)> = self.read_pods(|table| {
             let known = |pod: &'_ Pod| {
                 let entry = table.get(pod.uid())?;
-                let stays = entry.answered && !entry.deleting && entry.delete_asked.is_none();
+                let stays = entry.answered && entry.deleting.is_none() && entry.delete_asked.is_none();
                 (stays && entry.lost.is_none() && !entry.is_terminal()).then(|| entry.plugin.clone())
             };
             pods.iter().filter_map(|pod| Some((known(pod)?, pod))).collect()

@@ -337,3 +337,36 @@ async fn a_pod_that_was_deleted_over_http_does_not_come_back_with_the_link() {
     .await;
     assert!(hub.pods().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_being_deleted_over_http_is_deleted_over_the_link_too_when_that_is_back() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    let _told = Told::on(&hub);
+    let mut link = connect(&hub, &site).await;
+    created(&hub, &mut link).await;
+    link.cut().await;
+    site.pods.lock().unwrap().insert(UID.into(), running(1));
+    let mut http = http(&hub, &site).await;
+    let deleting = delete(&hub);
+    http.next().await.deleted();
+    deleting.await.unwrap().unwrap();
+    // It has not ended yet when the link is back, and the plugin there has not heard of the delete.
+    let mut link = connect(&hub, &site).await;
+    let call = link.next().await;
+    assert!(!call.is_create());
+    assert_eq!(hub.pods().len(), 1);
+    call.deleted();
+    let none_waits = || metric(&hub, "towline_deletes_pending") == "0";
+    until("it is confirmed", none_waits).await;
+    // Once: it may take its grace period.
+    for _ in 0..2 {
+        link.cut().await;
+        link = connect(&hub, &site).await;
+        sleep(Duration::from_secs(3600)).await;
+        assert!(link.asked.try_recv().is_err());
+        assert_eq!(hub.pods().len(), 1);
+    }
+    site.pods.lock().unwrap().clear();
+    until("it is gone", || hub.pods().is_empty()).await;
+    assert!(none_waits());
+}

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Source;
 use crate::{
-    hub::{registry::SessionNumber, store::PodRow},
+    hub::{Way, registry::SessionNumber, store::PodRow},
     interlink,
     planted::{self, Bug},
     wire::{
@@ -22,8 +22,8 @@ pub(crate) struct Entry {
     pub(crate) job_id: String,
     /// True once the plugin has answered its create (or has told of the pod by itself).
     pub(crate) answered: bool,
-    /// True once the plugin has confirmed a delete.
-    pub(crate) deleting: bool,
+    /// Over which way the plugin has confirmed its delete, if it has.
+    pub(crate) deleting: Option<Way>,
     /// When its delete was asked for.
     pub(crate) delete_asked: Option<SystemTime>,
     /// Why it counts as lost.
@@ -56,7 +56,8 @@ impl Entry {
             plugin: self.plugin.clone(),
             job_id: self.job_id.clone(),
             answered: self.answered,
-            deleting: self.deleting,
+            deleting: self.deleting.is_some(),
+            deleted_over_http: self.deleting == Some(Way::Http),
             delete_asked: self.delete_asked,
             lost: self.lost.clone(),
             created_at: Some(self.created_at),
@@ -77,7 +78,11 @@ impl Entry {
             plugin: row.plugin,
             job_id: row.job_id,
             answered: row.answered,
-            deleting: row.deleting,
+            deleting: row.deleting.then_some(if row.deleted_over_http {
+                Way::Http
+            } else {
+                Way::Link
+            }),
             delete_asked: row.delete_asked,
             lost: row.lost,
             unread: row.state.is_none() && row.observed_at.is_some(),

@@ -22,7 +22,7 @@ use self::{
     gone::Gone,
 };
 use crate::{
-    hub::{registry::SessionNumber, store::PodRow},
+    hub::{Way, registry::SessionNumber, store::PodRow},
     interlink, limits,
     wire::{PodRef, PodState, Presence},
 };
@@ -34,6 +34,7 @@ pub(crate) struct Source<'a> {
     pub(crate) epoch: u64,
     /// The session that it came over: what an older one says late changes nothing.
     pub(crate) session: SessionNumber,
+    pub(crate) way: Way,
     /// The plugin has told all its pods over this session: only then its word can make a pod lost.
     pub(crate) in_sync: bool,
     /// When it was asked for; none for what the plugin tells by itself.
@@ -89,7 +90,7 @@ impl PodTable {
             plugin: plugin.to_owned(),
             job_id: String::new(),
             answered: false,
-            deleting: false,
+            deleting: None,
             delete_asked: None,
             lost: None,
             state: None,
@@ -168,11 +169,11 @@ impl PodTable {
     }
 
     /// The plugin confirmed a delete. A pod that is over, or that the plugin does not have, goes at once.
-    pub(crate) fn deleted(&mut self, uid: &str, existed: bool, now: Instant) -> Applied {
+    pub(crate) fn deleted(&mut self, uid: &str, existed: bool, way: Way, now: Instant) -> Applied {
         touch(&mut self.touched, uid);
         match self.pods.get_mut(uid) {
             Some(entry) if existed && !entry.terminal => {
-                entry.deleting = true;
+                entry.deleting = Some(way);
                 Applied::Changed
             }
             Some(_) => {
@@ -259,7 +260,7 @@ impl PodTable {
             return Applied::Unchanged;
         }
         entry.session = source.session;
-        if entry.deleting {
+        if entry.deleting.is_some() {
             self.remove(uid, source.now);
             return Applied::Removed;
         }

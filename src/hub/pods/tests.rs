@@ -19,6 +19,7 @@ fn source(now: Instant) -> Source<'static> {
         plugin: "p",
         epoch: 7,
         session: SessionNumber::default(),
+        way: Way::Link,
         in_sync: true,
         asked: None,
         now,
@@ -188,6 +189,7 @@ fn what_an_older_session_says_late_is_no_news() {
     let (mut table, now) = (answered(), Instant::now());
     let over = |session, epoch| Source {
         session: SessionNumber(session),
+        way: Way::Link,
         epoch,
         ..source(now)
     };
@@ -216,7 +218,10 @@ fn the_oldest_of_too_many_terminal_pods_goes() {
 fn a_deleted_pod_goes_when_it_is_absent() {
     let (mut table, now) = (answered(), Instant::now());
     table.apply(source(now), running(1));
-    assert_eq!(table.deleted(UID, true, Instant::now()), Applied::Changed);
+    assert_eq!(
+        table.deleted(UID, true, Way::Link, Instant::now()),
+        Applied::Changed
+    );
     assert_eq!(table.absent(source(now), UID, 0), Applied::Removed);
     assert!(table.get(UID).is_none());
 }
@@ -287,7 +292,7 @@ fn an_answer_that_was_under_way_when_the_pod_went_does_not_bring_it_back() {
         ..source(now)
     };
     let went = now + std::time::Duration::from_secs(1);
-    table.deleted(UID, false, went);
+    table.deleted(UID, false, Way::Link, went);
     assert_eq!(table.apply(asked(now), running(1)), Applied::Unchanged);
     assert!(table.get(UID).is_none());
     // One that was asked later is news.

@@ -18,6 +18,9 @@ pub(crate) struct PodRow {
     pub(crate) job_id: String,
     pub(crate) answered: bool,
     pub(crate) deleting: bool,
+    /// Which way confirmed that.
+    #[serde(default)]
+    pub(crate) deleted_over_http: bool,
     /// When its delete was asked for.
     #[serde(with = "since_epoch")]
     pub(crate) delete_asked: Option<SystemTime>,
