@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Ended, Peer,
+    CancelSignal, Ended, Peer,
     ending::broken,
     form, now,
     shared::{Inner, Shared},
@@ -45,6 +45,8 @@ pub(super) struct Driver<T> {
     /// What happened and was not told.
     pub(super) events: VecDeque<Event>,
     pub(super) told: Tidings,
+    /// Of a call that was answered at once, for the next one.
+    pub(super) unused: Option<CancelSignal>,
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
     /// Bytes written when progress was last seen, and when; none while all is flushed.
@@ -94,6 +96,7 @@ impl<T: Transport> Driver<T> {
             yielded: false,
             events: VecDeque::new(),
             told: Tidings::default(),
+            unused: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: None,
             stall: None,

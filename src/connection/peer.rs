@@ -81,6 +81,11 @@ impl CancelSignal {
         self.0.cancelled.load(Ordering::Acquire)
     }
 
+    /// Whether nobody else has it. One that was not cancelled is then as good as new.
+    pub(super) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     pub(super) fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::Release);
         self.0.waiting.notify_waiters();

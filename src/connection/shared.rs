@@ -44,7 +44,7 @@ pub(super) enum Note {
     /// A call to open, and who waits for its answer.
     Call(Box<Request>, oneshot::Sender<Box<Response>>),
     /// What a call of the peer has ended with.
-    Answer(StreamId, Response),
+    Answer(StreamId, Box<Response>),
 }
 
 #[derive(Debug)]
@@ -223,7 +223,7 @@ impl Inner {
     }
 
     /// A call of the peer has ended.
-    pub(super) fn answer(&mut self, id: StreamId, response: Response) {
+    pub(super) fn answer(&mut self, id: StreamId, response: Box<Response>) {
         self.running.remove(&id);
         self.session.respond(id, response);
     }

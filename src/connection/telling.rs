@@ -1,6 +1,9 @@
 //! What happened on the session goes to who waits for it, and calls of the peer to their handlers.
 
-use std::{panic::AssertUnwindSafe, task::Waker};
+use std::{
+    panic::AssertUnwindSafe,
+    task::{Context, Poll, Waker},
+};
 
 use futures::{
     FutureExt,
@@ -24,7 +27,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Tidings {
     /// Answers of handlers that were ready at once.
-    pub(super) answers: Vec<(StreamId, Response)>,
+    pub(super) answers: Vec<(StreamId, Box<Response>)>,
     responses: Vec<(oneshot::Sender<Box<Response>>, Box<Response>)>,
     wakers: Vec<Waker>,
 }
@@ -162,7 +165,7 @@ impl<T: Transport> Driver<T> {
     }
 
     fn serve_request(&mut self, id: StreamId, request: Request) {
-        let cancel = CancelSignal::default();
+        let cancel = self.unused.take().unwrap_or_default();
         if streams_body(&request) {
             self.begin(id, &cancel, Some(Box::default()));
             let reader = BodyReader::new(self.shared.clone(), id, cancel.clone());
@@ -174,7 +177,10 @@ impl<T: Transport> Driver<T> {
         let peer = &self.peer;
         let mut work = start(|| peer.request(request, cancel.clone()));
         match first(&mut work) {
-            Some(response) => self.told.answers.push((id, response)),
+            Some(response) => {
+                self.told.answers.push((id, response));
+                self.unused = Some(cancel).filter(CancelSignal::is_alone);
+            }
             None => {
                 self.begin(id, &cancel, None);
                 self.go_on(id, work);
@@ -210,7 +216,7 @@ impl<T: Transport> Driver<T> {
                 biased;
                 outcome = work => {
                     let response = outcome.unwrap_or_else(|_| panicked());
-                    shared.leave(Note::Answer(id, response));
+                    shared.leave(Note::Answer(id, response.into()));
                 }
                 () = over.cancelled() => {}
             }
@@ -229,9 +235,14 @@ fn start(handler: impl FnOnce() -> BoxFuture<Response>) -> Work {
     }
 }
 
-fn first(work: &mut Work) -> Option<Response> {
-    let outcome = work.now_or_never()?;
-    Some(outcome.unwrap_or_else(|_| panicked()))
+/// Its answer goes to where it stays at once: each step that it would take by value copies it.
+fn first(work: &mut Work) -> Option<Box<Response>> {
+    let mut cx = Context::from_waker(Waker::noop());
+    match work.poll_unpin(&mut cx) {
+        Poll::Ready(Ok(response)) => Some(Box::new(response)),
+        Poll::Ready(Err(_)) => Some(panicked().into()),
+        Poll::Pending => None,
+    }
 }
 
 fn panicked() -> Response {

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use super::credit::{SendCredit, cost};
 use crate::{
+    code::{Code, reason},
     limits,
     planted::{self, Bug},
-    wire::{Codec, LogChunk, StreamId, frame::Body},
+    wire::{Codec, LogChunk, Response, Status, StreamId, frame::Body},
 };
 
 /// How many bytes one stream may have queued for writing, whatever its credit: keeps memory flat.
@@ -20,7 +21,7 @@ pub(crate) struct Sending {
     /// The data of the last of them, while more joins it; empty otherwise.
     joined: Vec<u8>,
     /// Leaves when no chunk is left. Of its own, so that a call without chunks needs no queue.
-    answer: Option<Queued>,
+    answer: Option<Answer>,
     /// Whether the schedule knows that something is in the queue.
     pub(crate) listed: bool,
     pub(crate) queued_bytes: usize,
@@ -126,7 +127,10 @@ impl Sending {
         if self.chunks.len() == 1 {
             self.settle(codec, id);
         }
-        self.chunks.front().or(self.answer.as_ref()).map(|next| next.size)
+        match self.chunks.front() {
+            Some(chunk) => Some(chunk.size),
+            None => self.answer.as_ref().map(|answer| answer.size),
+        }
     }
 
     /// The last chunk gets what has joined it.
@@ -143,7 +147,7 @@ impl Sending {
     }
 
     /// What the call of the peer ends with.
-    pub(crate) fn end(&mut self, answer: Queued) {
+    pub(crate) fn end(&mut self, answer: Answer) {
         self.answer = Some(answer);
     }
 
@@ -158,9 +162,10 @@ impl Sending {
     /// Takes the next frame.
     pub(crate) fn next(&mut self) -> Option<Queued> {
         if planted::is(Bug::EndBeforeChunks) && self.answer.is_some() {
-            return self.answer.take();
+            return self.answer.take().map(Queued::from);
         }
-        self.chunks.pop_front().or_else(|| self.answer.take())
+        let chunk = self.chunks.pop_front();
+        chunk.or_else(|| self.answer.take().map(Queued::from))
     }
 
     /// What waits will not be written.
@@ -168,6 +173,59 @@ impl Sending {
         self.chunks.clear();
         self.joined = Vec::new();
         self.queued_bytes = 0;
+    }
+}
+
+/// The Response at the end, with the bytes that its frame will take: a fifth of the size of a [`Queued`], and every call
+/// has room for one.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) response: Box<Response>,
+    pub(crate) size: usize,
+}
+
+impl Answer {
+    /// One of over `max` bytes, or that the form cannot carry, becomes a failure that says so.
+    pub(crate) fn new(codec: &dyn Codec, id: StreamId, response: Box<Response>, max: u64) -> Self {
+        let (response, size) = measured(codec, id, response);
+        let status = match size {
+            Ok(size) if size as u64 <= max => return Self { response, size },
+            Ok(size) => {
+                let text = format!("the answer has {size} bytes, and the peer takes {max}");
+                Status::new(Code::ResourceExhausted, reason::MESSAGE_TOO_LARGE, text)
+            }
+            Err(status) => status,
+        };
+        Self::failed(codec, id, status)
+    }
+
+    /// A failure: every form can carry it, and every peer takes it.
+    pub(crate) fn failed(codec: &dyn Codec, id: StreamId, status: Status) -> Self {
+        let (response, size) = measured(codec, id, Response::failed(status).into());
+        let size = size.unwrap_or_default();
+        Self { response, size }
+    }
+}
+
+fn measured(
+    codec: &dyn Codec,
+    id: StreamId,
+    response: Box<Response>,
+) -> (Box<Response>, Result<usize, Status>) {
+    let body = Body::Response(response);
+    let size = codec.size(id, &body);
+    match body {
+        Body::Response(response) => (response, size),
+        _ => (Box::default(), size),
+    }
+}
+
+impl From<Answer> for Queued {
+    fn from(answer: Answer) -> Self {
+        Self {
+            body: Body::Response(answer.response),
+            size: answer.size,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     Event, Session, State,
     calls::{deadline, default_timeout},
     credit::{RecvWindow, SendCredit, cost},
-    sending::{Queued, Sending},
+    sending::{Answer, Sending},
     streams::{Incoming, IncomingState, Kind},
 };
 use crate::{
@@ -120,7 +120,7 @@ impl Session {
     }
 
     /// Answers a call of the peer, once; a log stream's answer leaves behind its chunks.
-    pub fn respond(&mut self, id: StreamId, response: Response) {
+    pub fn respond(&mut self, id: StreamId, response: impl Into<Box<Response>>) {
         let Some(stream) = self.streams.incoming.get_mut(&id) else {
             return;
         };
@@ -137,22 +137,12 @@ impl Session {
             }
             IncomingState::Ending => return,
         }
-        let max = self.peer_limits.max_message_bytes;
-        let mut answer = Queued {
-            body: Body::Response(response.into()),
-            size: 0,
-        };
-        match self.codec.size(id, &answer.body) {
-            Ok(size) if size as u64 <= max => answer.size = size,
-            Ok(size) => {
-                let text = format!("the answer has {size} bytes, and the peer takes {max}");
-                let status = Status::new(Code::ResourceExhausted, reason::MESSAGE_TOO_LARGE, text);
-                answer = Queued::of(&*self.codec, id, Body::Response(Response::failed(status).into()));
-            }
-            Err(status) => {
-                answer = Queued::of(&*self.codec, id, Body::Response(Response::failed(status).into()));
-            }
-        }
+        let answer = Answer::new(
+            &*self.codec,
+            id,
+            response.into(),
+            self.peer_limits.max_message_bytes,
+        );
         stream.state = IncomingState::Ending;
         stream.send.end(answer);
         self.schedule.answer(id, stream.kind, &mut stream.send);
@@ -184,8 +174,7 @@ impl Session {
             self.events.push_back(Event::Cancelled(id));
         }
         stream.state = IncomingState::Expired;
-        let answer = Queued::of(&*self.codec, id, Body::Response(Response::failed(status).into()));
-        stream.send.end(answer);
+        stream.send.end(Answer::failed(&*self.codec, id, status));
         self.schedule.answer(id, stream.kind, &mut stream.send);
     }
 }

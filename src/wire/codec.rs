@@ -129,16 +129,27 @@ fn encode_sized(out: &mut Vec<u8>, stream: StreamId, body: Body, size: usize) {
         stream: stream.0,
         body: Some(body),
     };
-    out.reserve(size);
-    let before = out.len();
+    let at = out.len();
+    if size <= SMALL_FRAME {
+        out.resize(at + size, 0);
+        let mut room = out.get_mut(at..).unwrap_or_default();
+        write_frame(&mut room, &frame, size);
+        debug_assert!(room.is_empty(), "the size of a frame is what its body said");
+    } else {
+        out.reserve(size);
+        write_frame(out, &frame, size);
+        debug_assert_eq!(out.len(), at + size, "the size of a frame is what its body said");
+    }
+}
+
+/// Up to here a frame is written into zeroes: a vector that grows is asked for room with every byte of a number, and
+/// that costs more.
+const SMALL_FRAME: usize = 1 << 10;
+
+fn write_frame(out: &mut impl BufMut, frame: &Frame, size: usize) {
     out.put_u8(FRAMES_TAG);
     encoding::encode_varint(after_varint(size - 1) as u64, out);
     frame.encode_raw(out);
-    debug_assert_eq!(
-        out.len() - before,
-        size,
-        "the size of a frame is what its body said"
-    );
 }
 
 /// How many of `size` bytes are left when a varint before them says how many they are.
@@ -171,14 +182,14 @@ pub fn decode_packet(message: Bytes, limit: usize) -> Result<Vec<Frame>, CodecEr
             limit,
         });
     }
-    let packet = decode_bounded(message)?;
+    let packet = decode_plain(message)?;
     if packet.zstd.is_empty() {
         return Ok(packet.frames);
     }
     if !packet.frames.is_empty() {
         return Err(CodecError::Zstd("frames beside it"));
     }
-    let inner = decode_bounded(inflate(&packet.zstd, limit)?)?;
+    let inner = decode_plain(inflate(&packet.zstd, limit)?)?;
     if !inner.zstd.is_empty() {
         return Err(CodecError::Zstd("nested"));
     }
@@ -283,26 +294,49 @@ fn window(squeezed: &[u8], content: u64) -> Option<u64> {
     Some(base + base / 8 * u64::from(descriptor & 7))
 }
 
-/// Counts the frames before building them, so that a message of empty frames buys no memory.
-fn decode_bounded(message: Bytes) -> Result<Packet, CodecError> {
+/// One pass, by hand where all frames come by: what is left to prost is the inside of a frame.
+fn decode_plain(mut rest: Bytes) -> Result<Packet, CodecError> {
     let malformed = |error: prost::DecodeError| CodecError::Malformed(error.to_string());
-    // Of the bytes, not of a clone: one of these would allocate its count of owners.
-    let mut rest: &[u8] = &message;
-    let mut frames = 0;
+    let inside = encoding::DecodeContext::default;
+    let mut packet = Packet::default();
     while !rest.is_empty() {
         let (tag, kind) = encoding::decode_key(&mut rest).map_err(malformed)?;
-        if tag == 1 {
-            frames += 1;
-            if frames > limits::MAX_FRAMES {
-                return Err(CodecError::TooManyFrames);
+        match tag {
+            1 => {
+                encoding::check_wire_type(encoding::WireType::LengthDelimited, kind).map_err(malformed)?;
+                let size = encoding::decode_varint(&mut rest).map_err(malformed)?;
+                let Some(behind) = rest
+                    .len()
+                    .checked_sub(usize::try_from(size).unwrap_or(usize::MAX))
+                else {
+                    return Err(CodecError::Malformed(format!(
+                        "a frame of {size} bytes, and {} are there",
+                        rest.len()
+                    )));
+                };
+                if packet.frames.len() == limits::MAX_FRAMES {
+                    return Err(CodecError::TooManyFrames);
+                }
+                if packet.frames.is_empty() {
+                    // The others are mostly of its kind.
+                    let alike = 1 + behind / (rest.len() - behind + 2);
+                    packet.frames.reserve_exact(alike.min(limits::MAX_FRAMES));
+                }
+                let mut frame = Frame::default();
+                while rest.len() > behind {
+                    let (tag, kind) = encoding::decode_key(&mut rest).map_err(malformed)?;
+                    frame
+                        .merge_field(tag, kind, &mut rest, inside())
+                        .map_err(malformed)?;
+                }
+                if rest.len() < behind {
+                    return Err(CodecError::Malformed("a field is longer than its frame".into()));
+                }
+                packet.frames.push(frame);
             }
+            2 => encoding::bytes::merge(kind, &mut packet.zstd, &mut rest, inside()).map_err(malformed)?,
+            _ => encoding::skip_field(kind, tag, &mut rest, inside()).map_err(malformed)?,
         }
-        encoding::skip_field(kind, tag, &mut rest, encoding::DecodeContext::default()).map_err(malformed)?;
     }
-    let mut packet = Packet {
-        frames: Vec::with_capacity(frames),
-        zstd: Bytes::new(),
-    };
-    packet.merge(message).map_err(malformed)?;
     Ok(packet)
 }

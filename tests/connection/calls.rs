@@ -32,11 +32,16 @@ pub(crate) struct Fake {
     away: mpsc::UnboundedSender<CloseCode>,
     /// The last event that came.
     last: watch::Sender<u64>,
+    /// Of calls that were answered at once, when they asked for that.
+    kept: Mutex<Vec<CancelSignal>>,
 }
 
 impl Peer for Fake {
     fn request(&self, request: Request, cancel: CancelSignal) -> BoxFuture<Response> {
         let told = self.cancelled.clone();
+        if matches!(&request.op, Some(Op::GetStatus(status)) if status.page_token == "keep") {
+            self.kept.lock().unwrap().push(cancel.clone());
+        }
         Box::pin(async move {
             match request.op {
                 Some(Op::GetStatus(_)) => Response {
@@ -164,6 +169,7 @@ pub(crate) fn fake(total: u64) -> Arc<Fake> {
         events: Mutex::default(),
         away: mpsc::unbounded_channel().0,
         last: watch::Sender::new(0),
+        kept: Mutex::default(),
     })
 }
 
@@ -200,6 +206,7 @@ async fn connect_with(total: u64, features: &[&str]) -> Ends {
             events: Mutex::default(),
             away: gone.clone(),
             last: watch::Sender::new(0),
+            kept: Mutex::default(),
         })
     };
     let (hub_side, plugin_side) = (fake(), fake());
@@ -288,6 +295,27 @@ async fn an_abandoned_call_is_cancelled_at_the_peer() {
     ends.hub.call(status()).await.unwrap();
     call.abort();
     assert_eq!(ends.cancelled.recv().await, Some("call"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_that_outlives_its_call_hears_nothing_of_the_next_one() {
+    let mut ends = connect(0).await;
+    let mut keep = status();
+    if let Some(Op::GetStatus(status)) = &mut keep.op {
+        status.page_token = "keep".into();
+    }
+    for _ in 0..3 {
+        ends.hub.call(keep.clone()).await.unwrap();
+        ends.hub.call(status()).await.unwrap();
+    }
+    let mut call = Box::pin(ends.hub.call(create()));
+    assert!(futures::poll!(&mut call).is_pending());
+    ends.hub.call(status()).await.unwrap();
+    drop(call);
+    assert_eq!(ends.cancelled.recv().await, Some("call"));
+    let kept = ends.plugin_side.kept.lock().unwrap();
+    assert_eq!(kept.len(), 3);
+    assert!(!kept.iter().any(CancelSignal::is_cancelled));
 }
 
 #[tokio::test(start_paused = true)]
