@@ -22,6 +22,7 @@ lint: $(BUF) ## Formatting, clippy, the pure core alone, docs, contract, layers
 	$(CARGO) clippy --workspace --all-targets --features bench -- -D warnings
 	$(CARGO) clippy -- -D warnings
 	$(CARGO) clippy --no-default-features -- -D warnings
+	$(CARGO) clippy --no-default-features --features link -- -D warnings
 	# A module's own words may point at its private parts: they are for who reads the source.
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --no-deps
 	$(BUF) lint

@@ -10,10 +10,10 @@
 //! | [`session`] | the state machine of one link, without I/O or clock | (core) |
 //! | [`interlink`] | what interLink's REST says | (core) |
 //! | [`envelope`] | frames as JSON, with REST's bodies | (core) |
-//! | [`transport`] | ordered messages over sockets | `net` |
+//! | [`transport`] | ordered messages; over sockets | `link`; `net` |
 //! | `server` | HTTP requests from a listener: clocks, bounds, who is let in | `server` |
 //! | `upstream` | HTTP requests to somebody else's endpoints | `rest`, `hub` |
-//! | [`connection`] | one session on one transport: calls and log streams as futures | `net` |
+//! | [`connection`] | one session on one transport: calls and log streams as futures | `link` |
 //! | [`plugin`] | the dialling role: [`plugin::Handler`], reconnect, outbox | `plugin` |
 //! | [`backend`] | ready-made handlers | `process`, `rest` |
 //! | [`sidecar`] | the REST interface of a plugin, served from a handler | `sidecar` |
@@ -33,11 +33,11 @@ pub mod envelope;
 pub mod interlink;
 pub mod session;
 
-#[cfg(feature = "net")]
+#[cfg(feature = "link")]
 pub mod connection;
 #[cfg(feature = "server")]
 mod server;
-#[cfg(feature = "net")]
+#[cfg(feature = "link")]
 pub mod transport;
 #[cfg(any(feature = "rest", feature = "hub"))]
 // The bridge alone uses all of it.

@@ -5,25 +5,41 @@
 //! [`dial_link()`] makes a [`WebSocket`] or a call of gRPC over an [`Io`] to a hub, [`Listener`] accepts an [`Io`] of a peer, and
 //! [`memory`] is a transport within a process, with faults for tests.
 
+#[cfg(feature = "net")]
 mod buffer;
+#[cfg(feature = "net")]
 pub mod dial;
+#[cfg(feature = "net")]
 mod early;
+#[cfg(feature = "net")]
 pub mod endpoint;
 #[cfg(feature = "grpc")]
 pub mod grpc;
+#[cfg(feature = "net")]
 mod handshake;
+#[cfg(feature = "net")]
 mod io;
+#[cfg(feature = "net")]
 mod large;
+#[cfg(feature = "net")]
 pub mod listen;
 pub mod memory;
+#[cfg(feature = "net")]
 pub mod tls;
+#[cfg(feature = "net")]
 mod websocket;
 
+#[cfg(feature = "net")]
 pub use dial::{Dial, DialError, DialResponse, Dialled, dial, dial_link, dial_over};
+#[cfg(feature = "net")]
 pub use endpoint::{ConnectError, Endpoint, EndpointError};
+#[cfg(feature = "net")]
 pub use io::{Duplex, Io};
+#[cfg(feature = "net")]
 pub use listen::{ListenError, Listener};
+#[cfg(feature = "net")]
 pub use tls::{ServerTls, TlsConfig, TlsError};
+#[cfg(feature = "net")]
 pub use websocket::{WebSocket, accept_key};
 
 use std::{

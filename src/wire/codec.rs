@@ -129,27 +129,16 @@ fn encode_sized(out: &mut Vec<u8>, stream: StreamId, body: Body, size: usize) {
         stream: stream.0,
         body: Some(body),
     };
-    let at = out.len();
-    if size <= SMALL_FRAME {
-        out.resize(at + size, 0);
-        let mut room = out.get_mut(at..).unwrap_or_default();
-        write_frame(&mut room, &frame, size);
-        debug_assert!(room.is_empty(), "the size of a frame is what its body said");
-    } else {
-        out.reserve(size);
-        write_frame(out, &frame, size);
-        debug_assert_eq!(out.len(), at + size, "the size of a frame is what its body said");
-    }
-}
-
-/// Up to here a frame is written into zeroes: a vector that grows is asked for room with every byte of a number, and
-/// that costs more.
-const SMALL_FRAME: usize = 1 << 10;
-
-fn write_frame(out: &mut impl BufMut, frame: &Frame, size: usize) {
+    out.reserve(size);
+    let before = out.len();
     out.put_u8(FRAMES_TAG);
     encoding::encode_varint(after_varint(size - 1) as u64, out);
     frame.encode_raw(out);
+    debug_assert_eq!(
+        out.len() - before,
+        size,
+        "the size of a frame is what its body said"
+    );
 }
 
 /// How many of `size` bytes are left when a varint before them says how many they are.

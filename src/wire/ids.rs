@@ -70,7 +70,7 @@ pub(crate) struct StreamMap<T>(HashMap<StreamId, T, BuildHasherDefault<IdHasher>
 
 impl<T> StreamMap<T> {
     /// Everything, in the order in which one side opened them.
-    #[cfg(feature = "net")]
+    #[cfg(feature = "link")]
     pub(crate) fn take_all(&mut self) -> Vec<(StreamId, T)> {
         let mut all: Vec<_> = self.0.drain().collect();
         all.sort_unstable_by_key(|(id, _)| *id);

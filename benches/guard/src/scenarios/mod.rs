@@ -1,6 +1,7 @@
 //! What is counted. Every operation checks its outcome, so that nothing is counted that did not happen.
 
 mod codec;
+mod connection;
 mod json;
 mod pair;
 mod rest;
@@ -27,6 +28,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     let mut all = codec::all();
     all.extend(json::all());
     all.extend(session::all());
+    all.extend(connection::all());
     all.extend(rest::all());
     all
 }

@@ -69,7 +69,7 @@ impl Pair {
     }
 }
 
-fn register() -> Register {
+pub(super) fn register() -> Register {
     Register {
         plugin: "cluster-1".to_owned(),
         instance: "01J8Z6Q5T3".to_owned(),
@@ -78,7 +78,7 @@ fn register() -> Register {
     }
 }
 
-fn welcome() -> Welcome {
+pub(super) fn welcome() -> Welcome {
     Welcome {
         session: "01J8Z6Q5T4".to_owned(),
         features: vec![feature::FLOW_CONTROL.to_owned(), feature::EVENTS.to_owned()],
