@@ -115,6 +115,10 @@ impl Running {
     /// Who waits finds that the call was cancelled.
     pub(super) fn cancel(&mut self) {
         self.cancel.cancel();
+        self.wake();
+    }
+
+    fn wake(&mut self) {
         wake(&mut self.writer);
         if let Some(body) = &mut self.body {
             wake(&mut body.waker);
@@ -224,7 +228,10 @@ impl Inner {
 
     /// A call of the peer has ended.
     pub(super) fn answer(&mut self, id: StreamId, response: Box<Response>) {
-        self.running.remove(&id);
+        if let Some(mut running) = self.running.remove(&id) {
+            // Ends of it that the handler gave to others find that the call is over.
+            running.wake();
+        }
         self.session.respond(id, response);
     }
 

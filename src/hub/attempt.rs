@@ -55,7 +55,7 @@ impl Hub {
             let found = tokio::select! {
                 biased;
                 () = flight.cancel.cancelled() => return Err(deleted()),
-                found = self.create_slot(plugin, deadline) => found,
+                found = self.create_slot(plugin, flight, deadline) => found,
                 // One that was recorded only after the drain had let the others go has a promise to give too.
                 () = self.draining.cancelled(), if !flight.is_promised() => {
                     if flight.promise() {
@@ -135,10 +135,11 @@ impl Hub {
         }
     }
 
-    /// Waits for the plugin, at most the hold, and for a free slot, at most to the deadline.
+    /// Waits for the plugin, at most the hold while a caller waits too, and for a free slot, at most to the deadline.
     async fn create_slot(
         &self,
         plugin: &str,
+        flight: &Flight<CreateStruct>,
         deadline: Instant,
     ) -> Result<(Route, OwnedSemaphorePermit), Status> {
         loop {
@@ -146,7 +147,11 @@ impl Hub {
                 Some(route) => route,
                 None => {
                     let _held = Held::new(&self.metrics);
-                    let until = (Instant::now() + self.config.create_hold).min(deadline);
+                    let hold = match flight.is_promised() {
+                        true => limits::CREATE_TIMEOUT,
+                        false => self.config.create_hold,
+                    };
+                    let until = (Instant::now() + hold).min(deadline);
                     self.registry
                         .routable(plugin, until)
                         .await

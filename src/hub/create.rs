@@ -130,6 +130,9 @@ impl Hub {
             let left_to_the_next = async {
                 hub.closed.cancelled().await;
                 flight.kept().await;
+                if flight.has_failed() {
+                    std::future::pending::<()>().await;
+                }
             };
             tokio::select! {
                 biased;
@@ -214,7 +217,7 @@ impl Hub {
                 }
             }
             // The caller believes that it will be done: the pod itself must say that it was not.
-            Err(status) if flight.is_promised() && status.reason != reason::DELETED => {
+            Err(status) if flight.fail() && status.reason != reason::DELETED => {
                 self.create_refused_late(uid, &status.message);
             }
             Err(_) => self.create_failed(uid),

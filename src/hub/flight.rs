@@ -20,8 +20,7 @@ use crate::{
 /// One create or delete under way.
 #[derive(Debug)]
 pub(crate) struct Flight<T> {
-    /// Whether a call of it was ever handed over; see [`Flight::send`].
-    sent: Mutex<bool>,
+    step: Mutex<Step>,
     /// Ends it as soon as no call is at the plugin.
     pub(crate) cancel: CancellationToken,
     done: Told<Option<Result<T, Status>>>,
@@ -31,10 +30,18 @@ pub(crate) struct Flight<T> {
     promised: CancellationToken,
 }
 
+/// How far it is, as far as two could want different things at once.
+#[derive(Debug, Default)]
+struct Step {
+    /// A call of it was handed over; see [`Flight::send`].
+    sent: bool,
+    failed: bool,
+}
+
 impl<T: Clone> Flight<T> {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            sent: Mutex::new(false),
+            step: Mutex::default(),
             cancel: CancellationToken::new(),
             done: Told::new(None),
             kept: CancellationToken::new(),
@@ -44,22 +51,22 @@ impl<T: Clone> Flight<T> {
 
     /// Marks that a call goes out now. False when it was cancelled before.
     pub(crate) fn send(&self) -> bool {
-        let mut sent = lock(&self.sent);
+        let mut step = lock(&self.step);
         if self.cancel.is_cancelled() {
             return false;
         }
-        *sent = true;
+        step.sent = true;
         true
     }
 
     /// Whether a call of it ever went out.
     pub(crate) fn was_sent(&self) -> bool {
-        *lock(&self.sent)
+        lock(&self.step).sent
     }
 
     /// No further call goes out; one that is at the plugin is waited for.
     pub(crate) fn cancel_unsent(&self) {
-        let _sent = lock(&self.sent);
+        let _step = lock(&self.step);
         self.cancel.cancel();
     }
 
@@ -87,13 +94,27 @@ impl<T: Clone> Flight<T> {
         }
     }
 
-    /// Lets the callers go with the promise that it will be done. False when it was not recorded: then there can be none.
+    /// Lets the callers go with the promise that it will be done. False when there can be none: it was not recorded, or it
+    /// has failed for good.
     pub(crate) fn promise(&self) -> bool {
-        let kept = self.is_kept();
-        if kept {
+        let step = lock(&self.step);
+        let can = self.is_kept() && !step.failed;
+        if can {
             self.promised.cancel();
         }
-        kept
+        can
+    }
+
+    /// It has failed for good: no promise is given from now on. Says whether one was.
+    pub(crate) fn fail(&self) -> bool {
+        let mut step = lock(&self.step);
+        step.failed = true;
+        self.is_promised()
+    }
+
+    /// Whether it has failed for good, and that is about to be told.
+    pub(crate) fn has_failed(&self) -> bool {
+        lock(&self.step).failed
     }
 
     /// Whether the callers were let go.
@@ -206,4 +227,23 @@ pub(crate) fn deleted() -> Status {
 
 fn ended_early() -> Status {
     Status::new(Code::Internal, "", "the operation ended without a result")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_failed_is_not_promised_any_more() {
+        let flight = Flight::<()>::new();
+        flight.keep();
+        assert!(!flight.fail(), "nothing was promised");
+        assert!(!flight.promise());
+        assert!(!flight.is_promised());
+
+        let flight = Flight::<()>::new();
+        flight.keep();
+        assert!(flight.promise());
+        assert!(flight.fail(), "it was promised before");
+    }
 }

@@ -84,7 +84,9 @@ pub struct LogRequest {
 
 /// A plugin's own work: five calls, each answered once, and HTTP endpoints of its own if it has some.
 ///
-/// Calls run at the same time. A future is dropped when its caller has gone: work that must be finished
+/// Calls run at the same time, and must not block: what a future does before it first waits, it does in the link's own
+/// task, so that no other call, ping or log moves meanwhile. Processes are started with `tokio::process`, and what
+/// blocks belongs into `tokio::task::spawn_blocking`. A future is dropped when its caller has gone: work that must be finished
 /// belongs into a task of its own. A create is the exception: once begun it runs to its end, creates of one pod
 /// never run at the same time, and a job that was named is remembered until the pod is deleted: while the process
 /// lives, and over restarts with [`super::PluginConfig::state_dir`].

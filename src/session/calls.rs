@@ -9,7 +9,7 @@ use super::{
     streams::{Kind, Outgoing, OutgoingState},
 };
 use crate::{
-    code::{Code, reason},
+    code::{CloseCode, Code, reason},
     limits,
     wire::{Request, Response, Status, StreamId, StreamLogs, feature, frame::Body, request::Op},
 };
@@ -186,6 +186,17 @@ impl Session {
         };
         self.streams.insert_outgoing(id, stream);
         self.schedule.call(id, Queued { body, size });
+        if self.streams.next.is_none() {
+            // This was the last call of this link, so the peer has to make another one.
+            let text = "the link has used up its stream ids";
+            self.drain(
+                CloseCode::DRAIN,
+                text,
+                limits::CREATE_TIMEOUT,
+                Duration::ZERO,
+                now,
+            );
+        }
         Ok(id)
     }
 

@@ -89,6 +89,7 @@ impl Session {
             reason: go_away.reason,
             retry_after: Duration::from_millis(go_away.retry_after_ms),
         });
+        self.check_drained();
     }
 
     /// Ends the session now: every open call ends locally, [`Event::Closed`] comes last.

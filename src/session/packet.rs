@@ -31,7 +31,7 @@ impl Session {
             let Some((id, frame)) = self.next_frame(room) else {
                 break;
             };
-            if out.is_empty() {
+            if out.is_empty() && self.codec.joins() {
                 out.reserve(self.expected(frame.size, target));
             }
             self.codec.encode_sized(&mut out, id, frame.body, frame.size);

@@ -85,6 +85,13 @@ impl Peer for Fake {
                 let _ = sink.head(head).await;
             }
             match http.path.as_str() {
+                // Somebody else reads the body, and the handler is done.
+                "/left" => {
+                    tokio::spawn(async move {
+                        while body.next().await.is_ok_and(|bytes| bytes.is_some()) {}
+                        let _ = told.send("left");
+                    });
+                }
                 "/silent" => cancel.cancelled().await,
                 "/headless" => sink.send(&mut Bytes::from_static(b"body")).await.unwrap(),
                 "/two" => sink
@@ -552,6 +559,14 @@ async fn bodies_travel_both_ways_at_once_byte_for_byte_and_calls_go_on_beside_th
     assert!(got == whole, "{} of {} bytes", got.len(), whole.len());
     assert_eq!(end, Response::default());
     assert_eq!(answer.next().await.unwrap_err().unwrap(), end);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reads_a_body_for_a_handler_that_is_done_is_told_of_the_end() {
+    let mut ends = connect(0).await;
+    let (_sink, mut answer) = ends.hub.exchange(http("/left")).unwrap();
+    answer.next().await.unwrap_err().unwrap();
+    assert_eq!(ends.cancelled.recv().await, Some("left"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,6 +42,26 @@ async fn shown(hub: &Hub) -> Option<String> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_create_that_is_promised_at_once_waits_for_its_plugin_without_a_turn() {
+    let hub = Hub::new(HubConfig {
+        state_dir: StateDir::Memory(MemoryFile::default()),
+        create_hold: Duration::ZERO,
+        ..HubConfig::default()
+    })
+    .unwrap();
+    let site = Arc::new(Site::default());
+    connect(&hub, &site).await.cut().await;
+    until("it is away", || !hub.plugins()[0].connected).await;
+    let promised = create(&hub).await.unwrap().unwrap();
+    assert_eq!(promised.pod_jid, "");
+    // Were it to turn round and round, this would never come: time moves when nobody has anything to do.
+    sleep(Duration::from_secs(3600)).await;
+    let mut link = connect(&hub, &site).await;
+    link.next().await.created("job-1");
+    job_known(&hub).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_status_is_answered_right_after_a_crash() {
     let (file, site) = (MemoryFile::default(), Arc::new(Site::default()));
     let hub = kept(&file);

@@ -5,7 +5,9 @@ use crate::{
     code::{CloseCode, Code, reason},
     limits,
     session::{Config, Event, Squeezed, State},
-    wire::{EventAck, Frame, PodEvent, Response, Status, codec::encode_frame, feature, frame::Body},
+    wire::{
+        EventAck, Frame, PodEvent, Response, Status, StreamId, codec::encode_frame, feature, frame::Body,
+    },
 };
 
 #[test]
@@ -278,6 +280,40 @@ fn drain_lets_calls_finish_and_takes_no_new_one() {
             ..
         })
     ));
+}
+
+#[test]
+fn a_drain_that_waits_for_a_call_that_the_peer_gives_back_waits_no_longer() {
+    let mut pair = Pair::open();
+    pair.down = false;
+    let request = status_request();
+    pair.hub.open_call(request, pair.now).unwrap();
+    let grace = Duration::from_secs(8);
+    pair.hub
+        .drain(CloseCode::DRAIN, "restart", grace, Duration::ZERO, pair.now);
+    // Both say it at once: the plugin has not seen the call.
+    pair.plugin
+        .drain(CloseCode::DRAIN, "stop", grace, Duration::ZERO, pair.now);
+    pair.settle();
+    assert_eq!(pair.hub.state(), State::Closed);
+}
+
+#[test]
+fn a_link_that_has_used_up_its_stream_ids_is_drained() {
+    let mut pair = Pair::open();
+    pair.hub.streams.next = Some(StreamId(u32::MAX - 1));
+    let last = pair.hub.open_call(status_request(), pair.now).unwrap();
+    assert!(!pair.hub.is_open());
+    let refused = pair.hub.open_call(status_request(), pair.now).unwrap_err();
+    assert_eq!(
+        (refused.reason.as_str(), refused.not_started),
+        (reason::DRAINING, true)
+    );
+    pair.settle();
+    pair.plugin.respond(last, Response::default());
+    pair.settle();
+    assert_eq!(pair.responses().len(), 1, "the last one is answered");
+    assert_eq!(pair.hub.state(), State::Closed);
 }
 
 #[test]
