@@ -406,6 +406,9 @@ pub const GRPC_SMALL_FRAMES: usize = 8 << 20;
 /// A connection without a call is kept this long, from its accept and after its last call. The peer pays: it connects
 /// again.
 pub const GRPC_IDLE: Duration = Duration::from_secs(30);
+/// A call that this side has reset is remembered this long, in real time, so that what still comes of it is dropped without
+/// an answer: as long as a network may hold it back. At most 50 a connection. Nobody pays.
+pub const GRPC_RESET_KEPT: Duration = Duration::from_secs(300);
 /// Connections at once on a gRPC listener, links included: every plugin name twice, for those that come back before
 /// their old connection was missed. The next one pays: it is told ENHANCE_YOUR_CALM.
 pub const GRPC_CONNECTIONS: usize = 2 * HUB_PLUGINS;

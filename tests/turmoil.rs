@@ -17,12 +17,26 @@ mod site;
 #[path = "turmoil/trace.rs"]
 mod trace;
 
+use std::time::Duration;
+
 use towline::planted::{Bug, plant};
 
-use run::{Fault, run};
+use run::{Fault, run, run_slowly};
+use trace::Outcome;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
+}
+
+/// Where two runs differ must be nowhere.
+fn same(once: &Outcome, again: &Outcome, why: &str) {
+    let differs = once
+        .trace
+        .lines()
+        .zip(again.trace.lines())
+        .find(|(one, other)| one != other);
+    assert_eq!(differs, None, "{why}");
+    assert_eq!(once, again, "{why}");
 }
 
 /// Runs a scenario with some seeds, each twice.
@@ -42,14 +56,11 @@ fn scenario(name: &str, faults: &'static [Fault]) {
             "seed {seed}: {}\n  {replay}",
             once.wrong.join("; ")
         );
-        let again = run(seed, faults);
-        let differs = once
-            .trace
-            .lines()
-            .zip(again.trace.lines())
-            .find(|(one, other)| one != other);
-        assert_eq!(differs, None, "seed {seed} gives two runs\n  {replay}");
-        assert_eq!(once, again, "seed {seed} gives two runs\n  {replay}");
+        same(
+            &once,
+            &run(seed, faults),
+            &format!("seed {seed} gives two runs\n  {replay}"),
+        );
     }
 }
 
@@ -89,6 +100,17 @@ fn a_hub_that_crashes_goes_on_where_it_was() {
 #[test]
 fn everything_at_once_is_got_over() {
     scenario("everything_at_once_is_got_over", &Fault::ALL);
+}
+
+/// HTTP/2 forgets calls by a clock that no simulation sees (`limits::GRPC_RESET_KEPT`).
+#[test]
+fn a_slow_machine_sees_the_same() {
+    let slowly = run_slowly(1, &[Fault::Partition], Duration::from_millis(1));
+    same(
+        &run(1, &[Fault::Partition]),
+        &slowly,
+        "a slow machine gives another run",
+    );
 }
 
 /// A seed that shows each planted bug; a change of the schedules moves them: then this test prints new ones.

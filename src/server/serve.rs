@@ -108,6 +108,7 @@ where
         .with_upgrades();
     let mut served = pin!(served);
     let ended = tokio::select! {
+        biased;
         ended = &mut served => ended,
         () = closing.cancelled() => {
             served.as_mut().graceful_shutdown();

@@ -81,6 +81,11 @@ fn plan(faults: &[Fault]) -> Vec<Planned> {
 
 /// Runs a scenario with one seed.
 pub(crate) fn run(seed: u64, faults: &[Fault]) -> Outcome {
+    run_slowly(seed, faults, Duration::ZERO)
+}
+
+/// The same on a machine that needs `pause` more for every turn: that must change nothing.
+pub(crate) fn run_slowly(seed: u64, faults: &[Fault], pause: Duration) -> Outcome {
     trace::begin();
     fastrand::seed(seed);
     let mut sim = Builder::new()
@@ -104,7 +109,7 @@ pub(crate) fn run(seed: u64, faults: &[Fault]) -> Outcome {
     let planned = plan(faults);
     let mended = Rc::new(Cell::new(false));
     sim.client("kubelet", all(wishes, mended.clone()));
-    let wrong = play(&mut sim, &planned, &hub, &plugins, &mended);
+    let wrong = play(&mut sim, &planned, &hub, &plugins, &mended, pause);
     drop(sim);
     let mut outcome = trace::end();
     outcome.wrong.extend(wrong.err());
@@ -135,6 +140,7 @@ fn play(
     hub: &HubHost,
     plugins: &[PluginHost],
     mended: &Cell<bool>,
+    pause: Duration,
 ) -> Result<(), String> {
     let mut steps: Vec<(Duration, Planned, bool)> = planned
         .iter()
@@ -146,6 +152,7 @@ fn play(
             apply(sim, one, begins, hub, &plugins[one.plugin]).map_err(|error| error.to_string())?;
         }
         mended.set(steps.is_empty());
+        std::thread::sleep(pause);
         match sim.step() {
             Ok(true) => return Ok(()),
             Ok(false) => {}

@@ -113,6 +113,7 @@ async fn call(dial: &Dial, url: &str, io: Io, request: Request<()>) -> Result<Gr
         .max_header_list_size(limits::GRPC_HEADERS)
         .max_send_buffer_size(limits::GRPC_SEND_BUFFER)
         .data_frame_budget(limits::GRPC_SMALL_FRAMES)
+        .reset_stream_duration(limits::GRPC_RESET_KEPT)
         .enable_push(false)
         .handshake::<_, Bytes>(io);
     let (requests, connection) = handshake.await.map_err(|error| failed(error, &heard))?;
@@ -124,6 +125,7 @@ async fn call(dial: &Dial, url: &str, io: Io, request: Request<()>) -> Result<Gr
             tokio::time::sleep(LINGER).await;
         };
         tokio::select! {
+            biased;
             ended = connection => if let Err(error) = ended {
                 tracing::debug!(%error, "the HTTP/2 connection ended");
             },

@@ -98,6 +98,7 @@ impl Calls {
             .max_header_list_size(limits::GRPC_HEADERS)
             .max_send_buffer_size(limits::GRPC_SEND_BUFFER)
             .data_frame_budget(limits::GRPC_SMALL_FRAMES)
+            .reset_stream_duration(limits::GRPC_RESET_KEPT)
             .handshake(Begun::after(io, begin.freeze()));
         match handshake.await {
             Ok(connection) => Ok(Self { connection }),
