@@ -23,8 +23,7 @@ lint: $(BUF) ## Formatting, clippy, the pure core alone, docs, contract, layers
 	$(CARGO) clippy -- -D warnings
 	$(CARGO) clippy --no-default-features -- -D warnings
 	$(CARGO) clippy --no-default-features --features link -- -D warnings
-	# A module's own words may point at its private parts: they are for who reads the source.
-	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --no-deps
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
 	$(BUF) lint
 	$(BUF) format --diff --exit-code
 	$(BUF) breaking --against proto/towline.v1.binpb

@@ -1,7 +1,7 @@
 //! Bugs that can be planted on purpose: a simulator that cannot fail proves nothing.
 //!
 //! Each is one that somebody could really write. They exist in builds with debug assertions only, and only on a thread
-//! that asked for one; in a release build [`is`] is always false and the compiler removes it.
+//! that asked for one; in a release build `is` is always false and the compiler removes it.
 
 /// A bug that the simulator must find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

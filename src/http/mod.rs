@@ -1,7 +1,7 @@
 //! The HTTP edge of the hub: interLink's REST, the link's upgrade, the hub's own API, probes and metrics.
 //!
 //! Knows HTTP and maps it to [`Hub`]'s calls; knows nothing of frames or sessions and decides nothing about
-//! pods or plugins. Learn [`router`] (what is answered) and [`serve`] (how sockets become requests).
+//! pods or plugins. Learn [`router`] (what is answered) and [`serve()`] (how sockets become requests).
 
 mod answer;
 mod api;

@@ -2,7 +2,7 @@
 //! a pod's state becomes a status that the virtual kubelet reads rightly.
 //!
 //! Knows JSON and wire's pod types; knows no HTTP, clock, socket or runtime, and decides nothing about where a
-//! pod goes. Learn [`Pod`] (kept whole, with typed views) and [`complete`] (state in, [`PodStatus`] out).
+//! pod goes. Learn [`Pod`] (kept whole, with typed views) and [`complete()`] (state in, [`PodStatus`] out).
 //!
 //! Bodies hold secrets: `Debug` of these types never prints an environment value or what a ConfigMap or Secret
 //! holds, and no error repeats a value of a body.

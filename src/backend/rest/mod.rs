@@ -2,7 +2,7 @@
 //!
 //! Knows interLink's REST as a caller, the quirks of the plugins that answer it, and which pods a plugin has; knows
 //! nothing of hubs or links. Each quirk is absorbed here and nowhere else. Learn [`RestBackend`] (the handler), `Pods`
-//! (what is known of the pods), [`crate::upstream`] (one HTTP call) and `log::stream` (a log that can be gone on with).
+//! (what is known of the pods), `crate::upstream` (one HTTP call) and `log::stream` (a log that can be gone on with).
 
 mod adopt;
 mod answer;

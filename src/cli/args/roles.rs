@@ -82,6 +82,8 @@ pub struct HubArgs {
     pub insecure: bool,
     /// Server that a create's jobscriptURL may name, such as https://scripts.example.org; may be repeated [default: none]
     /// [env: TOWLINE_JOBSCRIPT_ORIGINS, separated by commas]
+    // This is help before it is documentation: an address in angle brackets is read as a name to fill in.
+    #[allow(rustdoc::bare_urls)]
     #[arg(long = "jobscript-origin", value_name = "ORIGIN")]
     pub jobscript_origins: Vec<String>,
     /// Template (minijinja) of the job script of a create without jobscriptURL [env: TOWLINE_JOBSCRIPT_TEMPLATE]

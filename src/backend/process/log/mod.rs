@@ -1,8 +1,8 @@
 //! The log of a container: written by its supervisor, read by the plugin.
 //!
 //! Knows files, offsets and lines; knows nothing of processes beyond whether a run has ended, and nothing of the
-//! link. Learn [`writer::LogWriter`] (never fails, counts what it loses) and [`reader::LogReader`] (chunks from a
-//! position). A run has one log: stdout and stderr as they came, in `<run>/log/` (see [`segment`]).
+//! link. Learn `writer::LogWriter` (never fails, counts what it loses) and `reader::LogReader` (chunks from a
+//! position). A run has one log: stdout and stderr as they came, in `<run>/log/` (see `segment`).
 
 mod lines;
 pub(crate) mod reader;

@@ -75,7 +75,7 @@ impl Slot {
     }
 
     /// A container whose runs were found on disk: `runs` were begun, and `last` is the end of the one before the
-    /// present one. The present one is then told by [`Machine::observe`].
+    /// present one. The present one is then told by [`super::Machine::observe`].
     pub(crate) fn resume(name: &str, kind: Kind, runs: u64, last: Option<Exit>) -> Self {
         let mut slot = Self::new(name, kind);
         if runs > 0 {

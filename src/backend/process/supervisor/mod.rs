@@ -3,7 +3,7 @@
 //!
 //! Knows Linux; knows nothing of pods, of the link, or of tokio: it is a single thread in a process of its own,
 //! entered by the hidden subcommand `supervise`. The same subcommand runs three more stages, told apart by
-//! [`STAGE`] in the environment, each in a process of its own so that no code runs between fork and exec:
+//! `STAGE` in the environment, each in a process of its own so that no code runs between fork and exec:
 //!
 //! ```text
 //! plugin -spawn-> supervise (setsid, subreaper, event loop: watch)
@@ -11,7 +11,7 @@
 //!                   |-spawn-> stage post_start joins the container's namespaces, then becomes the hook
 //!                   '-spawn-> stage pre_stop   the same
 //! ```
-//! Learn [`main`] and [`watch::Watch`].
+//! Learn [`main`] and `watch::Watch`.
 
 mod children;
 mod root;
