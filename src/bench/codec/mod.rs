@@ -5,9 +5,11 @@
 
 mod form;
 pub mod logs;
+mod row;
 mod run;
 mod sample;
 
 pub use form::{Form, Protobuf, Text, TypedJson};
-pub use run::{CodecRow, RATIO, Sizes, run};
+pub use row::CodecRow;
+pub use run::{RATIO, Sizes, run};
 pub use sample::{Sample, Typed, samples};

@@ -10,12 +10,16 @@
 //!
 //! Every wait has an end, and every child ends with the one that started it.
 
+mod callers;
 mod certificates;
 mod child;
 mod files;
 mod hub;
+mod idle;
+mod order;
 mod phases;
 mod rest;
+mod rows;
 pub mod site;
 pub mod tonic;
 
@@ -107,7 +111,7 @@ pub async fn run(fleet: &Fleet, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Res
         );
     }
     if fleet.tonic {
-        rows.extend(phases::run_tonic(fleet, progress).await.context("tonic")?);
+        rows.extend(idle::run(fleet, progress).await.context("tonic")?);
     }
     Ok(rows)
 }

@@ -1,66 +1,23 @@
 //! What is done to a fleet, one after the other.
 
-use std::{ffi::OsString, time::Duration};
+use std::ffi::OsString;
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use hyper::Method;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{
     Fleet, FleetRow,
+    callers::Callers,
     certificates::Certificates,
-    child::{Process, Usage},
+    child::Process,
     hub::HubProcess,
-    rest::{Rest, check_status, pod},
-    site::{Done, Order},
-    tonic::Listening,
+    order::{Done, Order},
+    rest::{check_status, pod},
+    rows::{LONGER, Rows, first, millis},
 };
-use crate::bench::Latencies;
-
-/// REST connections at once, one request each.
-const CALLERS: usize = 16;
-/// How much longer the bench waits than its child, which says more about what went wrong.
-const LONGER: Duration = Duration::from_secs(5);
-
-struct Rows<'a> {
-    fleet: &'a Fleet,
-    peer: &'static str,
-    rows: Vec<FleetRow>,
-}
-
-impl Rows<'_> {
-    fn add(&mut self, measure: &str, value: f64, unit: &str, goal: Option<f64>) {
-        self.rows.push(FleetRow {
-            measure: measure.to_owned(),
-            peer: self.peer.to_owned(),
-            value,
-            unit: unit.to_owned(),
-            plugins: self.fleet.plugins,
-            goal,
-        });
-    }
-
-    /// Of the connections between two looks at one side.
-    fn connected(&mut self, side: &str, count: usize, before: Usage, after: Usage, goal: Option<f64>) {
-        let cpu = (after.cpu.saturating_sub(before.cpu)).as_secs_f64() * 1e3 / count as f64;
-        self.add(&format!("connect, {side}"), cpu, "CPU ms", None);
-        let grown = after.resident as f64 - before.resident as f64;
-        let each = grown / 1024.0 / count as f64;
-        self.add(&format!("idle, {side}"), each, "KiB resident", goal);
-    }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// So many connect first, so that what the first ones alone bring is not counted for all.
-fn first(plugins: usize) -> usize {
-    (plugins / 10).clamp(1, 64).min(plugins - 1)
-}
 
 /// All phases over one kind of link.
 pub(super) async fn run(
@@ -314,86 +271,4 @@ async fn storm(
     let cpu = hub.usage()?.cpu.as_secs_f64() * 1e3 / all;
     rows.add("storm, hub", cpu, "CPU ms a plugin", None);
     Ok(hub)
-}
-
-/// Connections that share a list of requests.
-struct Callers(Vec<Rest>);
-
-impl Callers {
-    async fn new(hub: &HubProcess) -> anyhow::Result<Self> {
-        let connecting = (0..CALLERS).map(|_| hub.rest());
-        Ok(Self(
-            stream::iter(connecting).buffered(CALLERS).try_collect().await?,
-        ))
-    }
-
-    /// Sends all of them; `check` looks at each answer.
-    async fn all(
-        self,
-        method: Method,
-        requests: &[(String, Bytes)],
-        check: impl Fn(&[u8], usize) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Latencies> {
-        let count = self.0.len();
-        let (method, check) = (&method, &check);
-        let callers = self
-            .0
-            .into_iter()
-            .enumerate()
-            .map(|(first, mut rest)| async move {
-                let mut latencies = Latencies::default();
-                for n in (first..requests.len()).step_by(count) {
-                    let (path, body) = &requests[n];
-                    let began = Instant::now();
-                    let answer = rest.send(method.clone(), path, body.clone()).await?;
-                    latencies.record(began.elapsed());
-                    check(&answer, n)?;
-                }
-                Ok::<_, anyhow::Error>(latencies)
-            });
-        let mut all = Latencies::default();
-        let mut callers = stream::iter(callers).buffer_unordered(count);
-        while let Some(one) = callers.next().await {
-            all.merge(&one?);
-        }
-        Ok(all)
-    }
-}
-
-/// Idle streams over tonic.
-pub(super) async fn run_tonic(
-    fleet: &Fleet,
-    progress: &(dyn Fn(&str) + Sync),
-) -> anyhow::Result<Vec<FleetRow>> {
-    let mut rows = Rows {
-        fleet,
-        peer: "tonic",
-        rows: Vec::new(),
-    };
-    let args = ["bench", "fleet-tonic-server"];
-    let mut server = Process::start("tonic's server", &fleet.program, args)?;
-    let Listening { address } = server.answer(Duration::from_secs(20)).await?;
-    let to = format!("http://{address}");
-    let args = ["bench", "fleet-tonic-clients", "--to", to.as_str()];
-    let mut clients = Process::start("tonic's clients", &fleet.program, args)?;
-    let within_ms = millis(fleet.patience);
-    let order = |count| Order::Dial { count, within_ms };
-    let first = first(fleet.plugins);
-    let count = fleet.plugins - first;
-    progress(&format!("tonic: {} streams are opened", fleet.plugins));
-    if first > 0 {
-        clients
-            .ask::<Done>(&order(first), fleet.patience + LONGER)
-            .await?;
-    }
-    sleep(Duration::from_millis(500)).await;
-    let (server_before, clients_before) = (server.usage()?, clients.usage()?);
-    let done: Done = clients.ask(&order(count), fleet.patience + LONGER).await?;
-    sleep(Duration::from_millis(500)).await;
-    rows.add("connect", count as f64 * 1e3 / done.took_ms, "plugins/s", None);
-    rows.connected("hub", count, server_before, server.usage()?, None);
-    rows.connected("plugin", count, clients_before, clients.usage()?, None);
-    clients.kill().await?;
-    server.kill().await?;
-    Ok(rows.rows)
 }

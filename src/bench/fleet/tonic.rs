@@ -17,7 +17,7 @@ use tonic::{
     transport::{Endpoint, Server, server::TcpIncoming},
 };
 
-use super::site::{Done, Order, obey};
+use super::order::{Done, Order, obey};
 use crate::wire::{
     Packet,
     link_service_client::LinkServiceClient,
