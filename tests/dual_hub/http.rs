@@ -155,7 +155,10 @@ async fn a_pod_that_was_asked_about_before_it_is_created_is_created_once_and_who
     hub.by("http").await;
     let log =
         json!({"PodUID": uid(4), "Namespace": "vk", "PodName": "x", "ContainerName": "main", "Opts": {}});
-    assert_eq!(hub.ask("GET", "/getLogs", &log).await.0, 404);
+    // A plugin may be ready before its pods are read; until then a log is 503.
+    let asked = async || hub.ask("GET", "/getLogs", &log).await.0;
+    hub.until("an answer", async || asked().await != 503).await;
+    assert_eq!(asked().await, 404);
     assert_eq!(hub.create(&uid(4)).await.0, 200);
     assert_eq!(upstream.plugin.calls("POST /create").len(), 1);
     let record = dir
