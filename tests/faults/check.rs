@@ -84,7 +84,7 @@ pub(crate) fn check(history: &[Entry], rules: &Rules) -> Report {
     report
 }
 
-/// From such an order to the next start or SIGCONT of that process.
+/// From such an order until that process listens again, or to its SIGCONT.
 pub(crate) fn spans(history: &[Entry], role: Role, orders: &[Signal]) -> Vec<(u64, u64)> {
     let (mut spans, mut since) = (Vec::new(), None);
     for entry in history {
@@ -95,9 +95,8 @@ pub(crate) fn spans(history: &[Entry], role: Role, orders: &[Signal]) -> Vec<(u6
             What::Ordered { role: whose, signal } if *whose == role && *signal == Signal::Cont => {
                 spans.extend(since.take().map(|since| (since, entry.at)));
             }
-            // It listens a little later than it is started.
-            What::Started { role: whose, .. } if *whose == role => {
-                spans.extend(since.take().map(|since| (since, entry.at + 1_000)));
+            What::Listens { role: whose } if *whose == role => {
+                spans.extend(since.take().map(|since| (since, entry.at)));
             }
             _ => {}
         }

@@ -205,6 +205,29 @@ fn calls_that_hang_break_or_are_late_are_seen() {
 }
 
 #[test]
+fn a_hub_that_starts_slowly_is_away_until_it_listens() {
+    let history = |listens| {
+        let pid = 1;
+        let mut entries = [
+            (0, ordered(Role::Hub, Signal::Kill)),
+            (10, What::Started { role: Role::Hub, pid }),
+            (listens, What::Listens { role: Role::Hub }),
+            (5_000, begin(5, Op::Status)),
+            (5_001, end(5, Outcome::Broken("refused".into()))),
+        ]
+        .map(|(at, what)| Entry { at, what });
+        entries.sort_by_key(|entry| entry.at);
+        check(&entries, &Rules::default()).wrong
+    };
+    assert!(history(6_000).is_empty(), "{:?}", history(6_000));
+    assert!(
+        history(4_000)[0].contains("broke while the hub was there"),
+        "{:?}",
+        history(4_000)
+    );
+}
+
+#[test]
 fn a_drain_that_drops_what_was_under_way_is_seen() {
     let history = |began| {
         let mut entries: Vec<_> = [

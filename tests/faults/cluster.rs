@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
-    history::{History, Role, Signal},
+    history::{History, Role, Signal, What},
     kubelet::Kubelet,
     peer::{Peer, towline},
     processes,
@@ -108,6 +108,7 @@ impl Cluster {
             Some(_) => format!("unix://{}", self.socket().display()),
             None => address,
         });
+        self.history.note(What::Listens { role: Role::Hub });
         *self.hub.lock().unwrap() = Some(peer);
     }
 

@@ -130,10 +130,13 @@ pub(crate) enum What {
         role: Role,
         signal: Signal,
     },
-    /// It listens, or was started.
     Started {
         role: Role,
         pid: i32,
+    },
+    /// Who calls it from now on finds it.
+    Listens {
+        role: Role,
     },
     Exited {
         role: Role,
