@@ -183,14 +183,16 @@ impl Hub {
             () = flight.cancel.cancelled() => return Err(deleted()),
             () = self.draining.cancelled() => return Err(draining()),
         };
-        if !self.pod_placed(new, &plugin) {
-            return Err(Status::new(
+        let recorded = self.create_recorded(new, &plugin);
+        if !self.pod_placed(new, &plugin, recorded) {
+            let full = Status::new(
                 Code::ResourceExhausted,
                 reason::QUOTA,
                 "the hub's pod table is full",
-            ));
+            );
+            return self.create_ended(new, &plugin, flight, Err(full)).await;
         }
-        let result = match self.create_kept(new, &plugin, flight).await {
+        let result = match self.create_kept(flight).await {
             Ok(()) => {
                 self.attempt(new, &plugin, flight, Retry::default(), deadline)
                     .await

@@ -22,45 +22,56 @@ use crate::{
     wire::{PodRef, PodState, Presence, Status},
 };
 
+/// The row of a create was put before that of its pod. The other way round, a hub that is killed between the two would
+/// find a pod without a create in its next life, take it for created, and never send it.
+pub(crate) struct Recorded(());
+
+impl Recorded {
+    /// By an earlier life of the hub.
+    pub(crate) fn before(_: &CreateRow) -> Self {
+        Self(())
+    }
+}
+
 impl Hub {
-    /// A create goes on disk before its first attempt, so that it outlives this process. Nothing without a state
+    /// A create is on disk before its first attempt, so that it outlives this process. Nothing without a state
     /// directory.
     ///
     /// # Errors
     /// UNAVAILABLE when it cannot be kept.
-    pub(crate) async fn create_kept(
-        &self,
-        new: &NewPod,
-        plugin: &str,
-        flight: &Flight<CreateStruct>,
-    ) -> Result<(), Status> {
+    pub(crate) async fn create_kept(&self, flight: &Flight<CreateStruct>) -> Result<(), Status> {
         if self.closed.is_cancelled() {
             return Err(flight::gone());
         }
         if !self.store.is_durable() {
             return Ok(());
         }
-        if planted::is(Bug::CreateNotRecorded) {
-            flight.keep();
-            return Ok(());
+        if !planted::is(Bug::CreateNotRecorded) {
+            self.store.committed().await?;
         }
-        self.store.put_create(&CreateRow {
-            uid: new.pod.uid.clone(),
-            namespace: new.pod.namespace.clone(),
-            name: new.pod.name.clone(),
-            plugin: plugin.to_owned(),
-            names: new.names.clone(),
-            session: new.meta.session.clone(),
-            traceparent: new.meta.traceparent.clone(),
-            payload: new.payload.clone(),
-        });
-        self.store.committed().await?;
         flight.keep();
         Ok(())
     }
 
+    /// A create is about to be in hand: its row is on its way to the disk, if there is one.
+    pub(crate) fn create_recorded(&self, new: &NewPod, plugin: &str) -> Recorded {
+        if self.store.is_durable() && !planted::is(Bug::CreateNotRecorded) {
+            self.store.put_create(&CreateRow {
+                uid: new.pod.uid.clone(),
+                namespace: new.pod.namespace.clone(),
+                name: new.pod.name.clone(),
+                plugin: plugin.to_owned(),
+                names: new.names.clone(),
+                session: new.meta.session.clone(),
+                traceparent: new.meta.traceparent.clone(),
+                payload: new.payload.clone(),
+            });
+        }
+        Recorded(())
+    }
+
     /// A create is in hand and its plugin is chosen. False when the table is full.
-    pub(crate) fn pod_placed(&self, new: &NewPod, plugin: &str) -> bool {
+    pub(crate) fn pod_placed(&self, new: &NewPod, plugin: &str, _: Recorded) -> bool {
         match self.change_pods(|pods| pods.begin(new.pod.clone(), plugin, new.names.clone())) {
             Applied::Refused => false,
             Applied::Added => {

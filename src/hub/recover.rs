@@ -10,6 +10,7 @@ use super::{
     calls::PendingDelete,
     create::{Begin, NewPod},
     flight::Entered,
+    record::Recorded,
     registry::lock,
     store::{CreateRow, DeleteRow, Recovered},
 };
@@ -48,6 +49,7 @@ impl Hub {
 
     fn take_up(self: &Arc<Self>, create: CreateRow) {
         let plugin = create.plugin.clone();
+        let recorded = Recorded::before(&create);
         let new = NewPod {
             pod: create.pod(),
             payload: create.payload,
@@ -63,7 +65,7 @@ impl Hub {
         match self.calls.enter_create(&new.pod.uid) {
             Ok(Entered::New(flight)) => {
                 // The row of the pod may be missing when only the create was written before the end.
-                self.pod_placed(&new, &plugin);
+                self.pod_placed(&new, &plugin, recorded);
                 self.start_create(new, flight, Begin::Resume(plugin));
             }
             Ok(Entered::Running(_)) => {}
