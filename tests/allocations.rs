@@ -1,7 +1,12 @@
-//! How often a call and a log chunk allocate, in the steady state of a link: bounded, so that nobody adds to it unseen.
+//! How often a call and a log chunk allocate, in the steady state of a link, and what an idle link keeps: bounded, so that
+//! nobody adds to it unseen.
 //!
-//! Both ends count, and the caller's and the handler's own work too, over WebSocket in memory.
+//! Of calls and chunks both ends count, and the caller's and the handler's own work too, over WebSocket in memory.
 #![allow(clippy::unwrap_used, unsafe_code)]
+
+#[cfg(all(feature = "hub", unix))]
+#[path = "allocations/idle.rs"]
+mod idle;
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -26,28 +31,37 @@ struct Counting;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    /// Bytes that this thread has allocated, less those that it has freed.
+    static LIVE: Cell<i64> = const { Cell::new(0) };
 }
 
-fn count() {
+fn count(bytes: usize) {
     // A thread that ends has no counter any more, and nobody asks for it.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+    let _ = LIVE.try_with(|live| live.set(live.get() + bytes as i64));
+}
+
+fn freed(bytes: usize) {
+    let _ = LIVE.try_with(|live| live.set(live.get() - bytes as i64));
 }
 
 // SAFETY: every call goes to the system's allocator as it is; counting touches no memory of the caller.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        freed(layout.size());
         // SAFETY: the caller's promise is passed on.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(size);
+        freed(layout.size());
         // SAFETY: the caller's promise is passed on.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -171,8 +185,8 @@ fn a_call_allocates_no_more_than_it_did() {
         let hub = link().await;
         calls(&hub, 1_000, 1).await;
         // The request's three texts are made twice (by the caller, and as they come), and both sides' frames, futures and
-        // answers once each.
-        for (callers, bound) in [(1, 19), (50, 14)] {
+        // answers once each, and so is each message as it comes.
+        for (callers, bound) in [(1, 20), (50, 14)] {
             let each = allocations(calls(&hub, 1_000, callers)).await / 1_000;
             println!("{callers} at a time: {each} allocations a call");
             assert!(

@@ -14,7 +14,7 @@ use std::{
 };
 
 use tokio::time::Sleep;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     CancelSignal, Ended, Peer,
@@ -31,6 +31,9 @@ use crate::{
 
 /// Messages read before what they brought is told and answered.
 const READ_BUDGET: usize = 64;
+/// So long after the last call room for calls is given back, or a moment later: long enough that who makes one call after
+/// the other does not see it, and short beside the time between two pings.
+const REST: Duration = Duration::from_millis(250);
 /// Packets written before the socket is read again.
 const WRITE_BUDGET: usize = 16;
 
@@ -49,13 +52,14 @@ pub(super) struct Driver<T> {
     pub(super) unused: Option<CancelSignal>,
     timer: Pin<Box<Sleep>>,
     armed: Option<Instant>,
+    /// When to look whether room for calls is to be given back; none while there is none.
+    rest: Option<Instant>,
     /// Bytes written when progress was last seen, and when; none while all is flushed.
     stall: Option<(u64, Instant)>,
     /// How long that may last.
     write_stall: Duration,
-    /// Cancelled when the connection has ended: drops every handler.
-    pub(super) over: CancellationToken,
-    pub(super) tasks: TaskTracker,
+    /// Cancelled when the connection has ended: drops every handler. None before the first one that takes its time.
+    pub(super) over: Option<CancellationToken>,
     pub(super) retry_after: Duration,
     /// What the peer's last GoAway said.
     pub(super) going: Option<(CloseCode, String)>,
@@ -99,32 +103,37 @@ impl<T: Transport> Driver<T> {
             unused: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: None,
+            rest: None,
             stall: None,
             write_stall,
-            over: CancellationToken::new(),
-            tasks: TaskTracker::new(),
+            over: None,
             retry_after: Duration::ZERO,
             going: None,
         }
     }
 
-    pub(super) async fn run(mut self) {
-        let ended = match poll_fn(|cx| self.poll_end(cx)).await {
-            End::Lost(ended) => {
-                self.tell_fault(&ended).await;
-                ended
-            }
-            End::Close(code, reason) => {
-                self.close_transport(code, &reason).await;
-                Ended {
-                    code,
-                    reason,
-                    by_peer: false,
-                    retry_after: Duration::ZERO,
+    /// The task. No `async fn`, which would hold the driver twice: as it was given, and as it is worked with. The end is
+    /// boxed, for it comes once.
+    #[allow(clippy::manual_async_fn)]
+    pub(super) fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            let ended = match poll_fn(|cx| self.poll_end(cx)).await {
+                End::Lost(ended) => {
+                    Box::pin(self.tell_fault(&ended)).await;
+                    ended
                 }
-            }
-        };
-        self.finish(ended);
+                End::Close(code, reason) => {
+                    Box::pin(self.close_transport(code, &reason)).await;
+                    Ended {
+                        code,
+                        reason,
+                        by_peer: false,
+                        retry_after: Duration::ZERO,
+                    }
+                }
+            };
+            self.finish(ended);
+        }
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -150,6 +159,9 @@ impl<T: Transport> Driver<T> {
         self.collect(|_| ());
         let woke = self.tell()?;
         let standing = self.settle();
+        if standing.room && self.rest.is_none() {
+            self.rest = Some(now() + REST);
+        }
         let (mut again, mut timeout) = (more, standing.timeout);
         // Several that were woken here are likely to send something next. So are others when one that was woken here,
         // or has just woken this task, is not the only one with a call. The answers that were made here at once wait
@@ -236,6 +248,7 @@ impl<T: Transport> Driver<T> {
             waited,
             output: inner.session.has_output(),
             crowded: inner.session.calls_in_flight() > 1,
+            room: inner.holds_room(),
             timeout: inner.session.poll_timeout(),
         }
     }
@@ -296,14 +309,28 @@ impl<T: Transport> Driver<T> {
     /// Ready when a timer is due, or was: one that moves on is left where it is, and set anew when it fires.
     fn poll_timer(&mut self, cx: &mut Context<'_>, timeout: Option<Instant>) -> Poll<()> {
         let stall = self.stall.map(|(_, since)| since + self.write_stall);
-        let Some(at) = [timeout, stall].into_iter().flatten().min() else {
+        let Some(at) = [timeout, stall, self.rest].into_iter().flatten().min() else {
             return Poll::Pending;
         };
         if self.armed.is_none_or(|armed| at < armed) {
             self.timer.as_mut().reset(at.into());
             self.armed = Some(at);
         }
-        self.timer.as_mut().poll(cx).map(|()| self.armed = None)
+        let due = self.timer.as_mut().poll(cx).map(|()| self.armed = None);
+        if due.is_ready() {
+            self.rest();
+        }
+        due
+    }
+
+    /// Gives back what room is empty, when it is time: an idle link keeps the half of what it has in a call.
+    fn rest(&mut self) {
+        if self.rest.is_some_and(|at| at <= now()) {
+            self.rest = None;
+            self.shared.rest();
+            self.events.shrink_to_fit();
+            self.told.rest();
+        }
     }
 }
 
@@ -313,6 +340,8 @@ struct Standing {
     waited: bool,
     output: bool,
     crowded: bool,
+    /// Room for calls is held.
+    room: bool,
     timeout: Option<Instant>,
 }
 

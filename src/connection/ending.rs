@@ -63,7 +63,9 @@ impl<T: Transport> Driver<T> {
                 }
             }
         }
-        self.over.cancel();
+        if let Some(over) = &self.over {
+            over.cancel();
+        }
         let mut inner = self.shared.lock();
         for (_, mut running) in inner.running.take_all() {
             running.cancel();

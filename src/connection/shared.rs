@@ -200,6 +200,13 @@ impl Shared {
         drop(self.lock());
     }
 
+    /// Gives back what room is empty.
+    pub(super) fn rest(&self) {
+        self.lock().rest();
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        inbox.shrink_to_fit();
+    }
+
     /// Looks at the state, or changes what the connection task need not know.
     pub(super) fn look<T>(&self, look: impl FnOnce(&mut Inner) -> T) -> T {
         look(&mut self.lock())
@@ -224,6 +231,22 @@ impl Inner {
                 Note::Answer(id, response) => self.answer(id, response),
             }
         }
+    }
+
+    /// Whether room is held that is needed only while calls run.
+    pub(super) fn holds_room(&self) -> bool {
+        self.emptied.capacity() > 0
+            || self.pending.capacity() > 0
+            || self.running.capacity() > 0
+            || self.session.holds_room()
+    }
+
+    /// Gives back what room is empty.
+    pub(super) fn rest(&mut self) {
+        self.emptied = Vec::new();
+        self.pending.shrink_to_fit();
+        self.running.shrink_to_fit();
+        self.session.rest();
     }
 
     /// A call of the peer has ended.

@@ -33,6 +33,13 @@ pub(super) struct Tidings {
 }
 
 impl Tidings {
+    /// Gives back what room is empty.
+    pub(super) fn rest(&mut self) {
+        self.answers.shrink_to_fit();
+        self.responses.shrink_to_fit();
+        self.wakers.shrink_to_fit();
+    }
+
     /// Wakes who waits; says how many.
     fn deliver(&mut self) -> usize {
         let count = self.responses.len() + self.wakers.len();
@@ -208,10 +215,10 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    fn go_on(&self, id: StreamId, work: Work) {
+    fn go_on(&mut self, id: StreamId, work: Work) {
         let shared = self.shared.clone();
-        let over = self.over.clone();
-        self.tasks.spawn(async move {
+        let over = self.over.get_or_insert_default().clone();
+        tokio::spawn(async move {
             tokio::select! {
                 biased;
                 outcome = work => {

@@ -64,7 +64,14 @@ pub(super) async fn upgrade(State(edge): State<Edge>, mut request: Request) -> R
     );
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, prepared.accept.clone());
     let span = tracing::info_span!("link", remote = prepared.identity.remote);
-    tokio::spawn(take_over(edge, prepared).instrument(span));
+    // Boxed: what this needs for a moment is not kept as long as the link lives.
+    let taken = Box::pin(take_over(edge, prepared));
+    let link = async {
+        if let Some(link) = taken.await {
+            link.await;
+        }
+    };
+    tokio::spawn(link.instrument(span));
     response
 }
 
@@ -182,7 +189,8 @@ fn refused(refusal: Refusal) -> Response {
     response
 }
 
-async fn take_over(edge: Edge, prepared: Prepared) {
+/// Waits for the socket. What it gives is the life of the link.
+async fn take_over(edge: Edge, prepared: Prepared) -> Option<impl Future<Output = ()> + Send> {
     let Prepared {
         upgrade,
         identity,
@@ -192,14 +200,19 @@ async fn take_over(edge: Edge, prepared: Prepared) {
     } = prepared;
     let upgraded = match timeout(limits::HTTP_UPGRADE_TIMEOUT, upgrade).await {
         Ok(Ok(upgraded)) => upgraded,
-        Ok(Err(error)) => return tracing::debug!(%error, "upgrade failed"),
-        Err(_) => return tracing::debug!("upgrade timed out"),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "upgrade failed");
+            return None;
+        }
+        Err(_) => {
+            tracing::debug!("upgrade timed out");
+            return None;
+        }
     };
     drop(permit);
     let (socket, early) = bare_socket(upgraded);
-    // Boxed: what this needs for a moment is not kept as long as the link lives.
-    let link = Box::pin(WebSocket::accepted_with(socket, early, limits::MAX_MESSAGE)).await;
-    edge.hub.serve_link_as(link, identity, subprotocol).await;
+    let link = WebSocket::accepted_with(socket, early, limits::MAX_MESSAGE).await;
+    Some(edge.hub.serve_link_as(link, identity, subprotocol))
 }
 
 /// The socket without HTTP's deadlines and layers, and what was read beyond the request.

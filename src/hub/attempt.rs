@@ -1,6 +1,6 @@
 //! The attempts of one create: wait for the plugin and a slot, send, and judge the answer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -141,7 +141,7 @@ impl Hub {
         plugin: &str,
         flight: &Flight<CreateStruct>,
         deadline: Instant,
-    ) -> Result<(Route, OwnedSemaphorePermit), Status> {
+    ) -> Result<(Arc<Route>, OwnedSemaphorePermit), Status> {
         loop {
             let route = match self.registry.route(plugin) {
                 Some(route) => route,

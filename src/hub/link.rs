@@ -1,6 +1,8 @@
 //! The life of one accepted link: checks, Welcome, sync, calls, end.
 
 use std::{
+    future::poll_fn,
+    pin::pin,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -16,7 +18,7 @@ use super::{
 };
 use crate::{
     code::CloseCode,
-    connection::{self, Connection, HandshakeError, Peer},
+    connection::{self, BoxFuture, Connection, Ended, HandshakeError, Peer},
     interlink, limits,
     planted::{self, Bug},
     transport::Transport,
@@ -26,7 +28,8 @@ use crate::{
 /// Why the HTTP way is ended, or not begun.
 const LINK_IS_THERE: &str = "the plugin has its own link";
 
-/// Runs one link to its end. Letting it in is boxed: it needs ten times the memory of a link that stands, for a moment.
+/// Runs one link to its end. In two parts, each in a box: letting it in needs ten times the memory of a link that stands,
+/// for a moment.
 pub(crate) fn serve<T: Transport>(
     hub: Arc<Hub>,
     transport: T,
@@ -35,19 +38,19 @@ pub(crate) fn serve<T: Transport>(
 ) -> impl Future<Output = ()> + Send {
     let admitted = Box::pin(admit(hub, transport, identity, subprotocol));
     async {
-        if let Some(admitted) = admitted.await {
-            admitted.run().await;
+        if let Some(standing) = admitted.await {
+            standing.await;
         }
     }
 }
 
-/// Takes the handshake to Welcome, or refuses.
+/// Takes the handshake to Welcome, or refuses. What it gives is the rest of the link's life.
 async fn admit<T: Transport>(
     hub: Arc<Hub>,
     transport: T,
     identity: Identity,
     subprotocol: Subprotocol,
-) -> Option<Admitted> {
+) -> Option<BoxFuture<()>> {
     let config = connection::Config {
         compress_level: hub.config.compression_level,
         compress_from: hub.config.compression_threshold,
@@ -197,60 +200,53 @@ async fn admit<T: Transport>(
             Change::Modified
         },
     );
-    Some(Admitted {
-        hub,
+    let admitted = Admitted {
         session,
         link,
         connection,
         route,
-        plan,
-        way,
-    })
+    };
+    Some(Box::pin(admitted.run(plan)))
 }
 
 /// A link that stands.
 struct Admitted {
-    hub: Arc<Hub>,
     session: Present,
     link: Arc<Link>,
     connection: Connection,
-    route: Route,
-    plan: Plan,
-    way: Way,
+    route: Arc<Route>,
 }
 
 impl Admitted {
-    /// Keeps it in sync until it has ended.
-    async fn run(self) {
-        let Self {
-            hub,
-            mut session,
-            link,
-            connection,
-            route,
-            plan,
-            way,
-        } = self;
-        let work = async {
-            tokio::join!(
-                sync::run(hub.clone(), &link, &route, plan),
-                link.acknowledge(&connection)
-            );
-            // Only a fenced or ended session comes here; its end follows.
-            std::future::pending::<()>().await;
-        };
-        let ended = tokio::select! {
-            biased;
-            ended = connection.ended() => ended,
-            () = work => connection.ended().await,
-        };
-        let read_pauses = connection.stats().read_pauses;
-        tracing::info!(plugin = %link.plugin, %way, code = ended.code.0, reason = ?ended.reason, by_peer = ended.by_peer, read_pauses, "plugin disconnected");
-        session.why = Some(if ended.reason.is_empty() {
-            ended.code.meaning().to_owned()
-        } else {
-            ended.reason
-        });
+    /// Keeps it in sync until it has ended. No `async fn`, which would hold all of this twice: as it was given, and as it
+    /// is worked with.
+    #[allow(clippy::manual_async_fn)]
+    fn run(mut self, plan: Plan) -> impl Future<Output = ()> + Send {
+        async move {
+            let ended = {
+                let mut ended = pin!(self.connection.ended());
+                let mut work = pin!(async {
+                    tokio::join!(
+                        sync::run(&self.session.hub, &self.link, &self.route, plan),
+                        self.link.acknowledge(&self.connection)
+                    );
+                    // Only a fenced or ended session comes here; its end follows.
+                    std::future::pending::<()>().await;
+                });
+                // Not select!, which holds what it polls twice.
+                poll_fn(|cx| {
+                    let ended = ended.as_mut().poll(cx);
+                    if ended.is_pending() {
+                        let _ = work.as_mut().poll(cx);
+                    }
+                    ended
+                })
+                .await
+            };
+            let read_pauses = self.connection.stats().read_pauses;
+            tracing::info!(plugin = %self.link.plugin, way = %self.link.way, code = ended.code.0, reason = ?ended.reason, by_peer = ended.by_peer, read_pauses, "plugin disconnected");
+            self.session.end(ended);
+        }
     }
 }
 
@@ -261,6 +257,17 @@ struct Present {
     number: SessionNumber,
     connection: Option<Connection>,
     why: Option<String>,
+}
+
+impl Present {
+    /// Why it ends.
+    fn end(&mut self, ended: Ended) {
+        self.why = Some(if ended.reason.is_empty() {
+            ended.code.meaning().to_owned()
+        } else {
+            ended.reason
+        });
+    }
 }
 
 impl Drop for Present {

@@ -2,12 +2,16 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, atomic::Ordering},
+    pin::{Pin, pin},
+    sync::atomic::Ordering,
     time::Duration,
 };
 
 use futures::{StreamExt, stream};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::{
+    sync::futures::Notified,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 
 use super::{
     Hub,
@@ -43,10 +47,10 @@ pub(crate) struct Plan {
 }
 
 /// Runs until the caller drops it, at the end of the connection.
-pub(crate) async fn run(hub: Arc<Hub>, link: &Link, route: &Route, plan: Plan) {
+pub(crate) async fn run(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
     if plan.first_read {
         // Boxed, as all that is done seldom: a link at rest keeps no room for it.
-        Box::pin(first_read(&hub, link, route)).await;
+        Box::pin(first_read(hub, link, route)).await;
         if hub.registry.synced(&link.plugin, link.number) {
             hub.mark_changed(&link.plugin);
         }
@@ -58,8 +62,8 @@ pub(crate) async fn run(hub: Arc<Hub>, link: &Link, route: &Route, plan: Plan) {
     hub.publish_plugin(&link.plugin, Change::Modified);
     // Side by side: deletes that hang must not make states stale.
     tokio::join!(
-        keep_reading(&hub, link, route, plan),
-        keep_deleting(&hub, link, route)
+        keep_reading(hub, link, route, plan),
+        keep_deleting(hub, link, route)
     );
 }
 
@@ -77,11 +81,8 @@ async fn keep_reading(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
     };
     let mut due = Instant::now() + first;
     loop {
-        let asked_for = tokio::select! {
-            biased;
-            () = route.read_now.notified() => true,
-            () = sleep_until(due) => false,
-        };
+        // True when it was asked for before it was due.
+        let asked_for = timeout_at(due, route.read_now.notified()).await.is_ok();
         let read = if asked_for {
             Box::pin(read_named(hub, link, route, hub.unread(&link.plugin))).await
         } else {
@@ -103,18 +104,25 @@ async fn keep_reading(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
 /// Makes the deletes that are kept for the plugin, as they come.
 async fn keep_deleting(hub: &Hub, link: &Link, route: &Route) {
     loop {
-        let added = hub.calls.pending_added.notified();
-        // None is sent before it is on the disk.
-        if hub.calls.has_pending(&link.plugin) && hub.store.committed().await.is_err() {
-            sleep(DELETE_AGAIN).await;
-            continue;
-        }
-        Box::pin(replay_deletes(hub, link, route)).await;
+        let mut added = pin!(hub.calls.pending_added.notified());
         if hub.calls.has_pending(&link.plugin) {
-            let _ = timeout(DELETE_AGAIN, added).await;
+            Box::pin(try_deletes(hub, link, route, added)).await;
         } else {
-            added.await;
+            added.as_mut().await;
         }
+    }
+}
+
+/// Makes the deletes that are kept, once. Those that the plugin did not confirm are left for the next time: after a
+/// while, or when another one has been added.
+async fn try_deletes(hub: &Hub, link: &Link, route: &Route, added: Pin<&mut Notified<'_>>) {
+    // None is sent before it is on the disk.
+    if hub.store.committed().await.is_err() {
+        return sleep(DELETE_AGAIN).await;
+    }
+    replay_deletes(hub, link, route).await;
+    if hub.calls.has_pending(&link.plugin) {
+        let _ = timeout(DELETE_AGAIN, added).await;
     }
 }
 

@@ -51,7 +51,7 @@ impl Session {
         welcome.limits = Some(self.config.limits());
         welcome.ping_ms = self.config.ping_interval.as_millis() as u64;
         welcome.idle_ms = self.config.idle.as_millis() as u64;
-        self.features = welcome.features.iter().cloned().collect();
+        self.features.clone_from(&welcome.features);
         self.schedule.handshake(Body::Welcome(welcome.into()));
         self.enter_open(now);
     }

@@ -35,7 +35,7 @@ mod streams;
 mod tests;
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::VecDeque,
     time::{Duration, Instant},
 };
 
@@ -90,7 +90,7 @@ pub struct Session {
     codec: Box<dyn Codec>,
     /// What the peer can take; the defaults until it has said so.
     peer_limits: Limits,
-    features: HashSet<String>,
+    features: Vec<String>,
     streams: Streams,
     schedule: Schedule,
     keepalive: Keepalive,
@@ -139,7 +139,7 @@ impl Session {
             state,
             codec: Box::new(Binary),
             peer_limits: Limits::default().or_defaults(),
-            features: HashSet::new(),
+            features: Vec::new(),
             streams,
             schedule: Schedule::new(),
             keepalive,
@@ -324,7 +324,19 @@ impl Session {
 
     /// Whether a feature is in force.
     pub fn has_feature(&self, name: &str) -> bool {
-        self.features.contains(name)
+        self.features.iter().any(|feature| feature == name)
+    }
+
+    /// Whether it holds room that it needs only while calls run.
+    pub fn holds_room(&self) -> bool {
+        self.events.capacity() > 0 || self.streams.holds_room() || self.schedule.holds_room()
+    }
+
+    /// Gives back what room is empty: thousands of links are idle nearly always.
+    pub fn rest(&mut self) {
+        self.events.shrink_to_fit();
+        self.streams.rest();
+        self.schedule.rest();
     }
 
     /// Whether a new call would be taken now, limits aside.

@@ -62,6 +62,20 @@ impl Schedule {
         }
     }
 
+    pub(crate) fn holds_room(&self) -> bool {
+        self.handshake.capacity() > 0
+            || self.cancels.capacity() > 0
+            || self.calls.capacity() > 0
+            || self.ready.capacity() > 0
+    }
+
+    pub(crate) fn rest(&mut self) {
+        self.handshake.shrink_to_fit();
+        self.cancels.shrink_to_fit();
+        self.calls.shrink_to_fit();
+        self.ready.shrink_to_fit();
+    }
+
     pub(crate) fn handshake(&mut self, body: Body) {
         self.handshake.push_back(body);
     }

@@ -96,6 +96,15 @@ impl Streams {
         }
     }
 
+    pub(crate) fn holds_room(&self) -> bool {
+        self.outgoing.capacity() > 0 || self.incoming.capacity() > 0
+    }
+
+    pub(crate) fn rest(&mut self) {
+        self.outgoing.shrink_to_fit();
+        self.incoming.shrink_to_fit();
+    }
+
     pub(crate) fn note_deadline(&mut self, at: Instant) {
         self.next_deadline = Some(self.next_deadline.map_or(at, |next| next.min(at)));
     }

@@ -6,10 +6,8 @@
 //! [`memory`] is a transport within a process, with faults for tests.
 
 #[cfg(feature = "net")]
-mod buffer;
-#[cfg(feature = "net")]
 pub mod dial;
-#[cfg(feature = "net")]
+#[cfg(feature = "grpc")]
 mod early;
 #[cfg(feature = "net")]
 pub mod endpoint;
@@ -19,8 +17,6 @@ pub mod grpc;
 mod handshake;
 #[cfg(feature = "net")]
 mod io;
-#[cfg(feature = "net")]
-mod large;
 #[cfg(feature = "net")]
 pub mod listen;
 pub mod memory;

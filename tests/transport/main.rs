@@ -5,6 +5,7 @@
 mod certificates;
 mod dial;
 mod ends;
+mod foreign;
 #[cfg(feature = "cli")]
 mod hub;
 mod large;

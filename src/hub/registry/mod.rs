@@ -28,7 +28,7 @@ use self::session::Session;
 use crate::{
     code::Code,
     connection::{Connection, told::Told},
-    hub::{Way, store::PluginRow, way},
+    hub::{Way, call::Unanswered, store::PluginRow, way},
     limits,
     planted::{self, Bug},
     wire::{NodeStatus, Register, Status, feature},
@@ -91,7 +91,8 @@ pub(crate) enum Refused {
 
 #[derive(Debug, Default)]
 struct State {
-    plugins: BTreeMap<String, Plugin>,
+    /// Boxed: the tree has room for almost twice as many as it holds, and moves them.
+    plugins: BTreeMap<String, Box<Plugin>>,
     waiting: BTreeMap<String, Arc<Told<u64>>>,
     last: u64,
 }
@@ -107,7 +108,12 @@ impl Registry {
     ///
     /// # Errors
     /// When too many names are remembered, or when this is the HTTP way and the plugin has its link.
-    pub(crate) fn attach(&self, register: Register, remote: String, way: Way) -> Result<Attached, Refused> {
+    pub(crate) fn attach(
+        &self,
+        mut register: Register,
+        remote: String,
+        way: Way,
+    ) -> Result<Attached, Refused> {
         let now = Instant::now();
         let mut state = lock(&self.state);
         state.last += 1;
@@ -116,7 +122,7 @@ impl Registry {
         if !state.plugins.contains_key(&name) && state.plugins.len() >= limits::HUB_PLUGINS {
             return Err(Refused::Full);
         }
-        if way == Way::Http && state.plugins.get(&name).is_some_and(Plugin::has_link) {
+        if way == Way::Http && state.plugins.get(&name).is_some_and(|plugin| plugin.has_link()) {
             return Err(Refused::HasLink);
         }
         let taken = register.limits.as_ref().map_or(0, |limits| limits.max_calls);
@@ -135,27 +141,29 @@ impl Registry {
             read_now: Arc::default(),
         };
         // A plugin that says nothing of its node is ready by being there.
-        let node = register.node_status.clone().unwrap_or(NodeStatus {
+        let node = register.node_status.take().unwrap_or(NodeStatus {
             ready: true,
             ..NodeStatus::default()
         });
         let first = !state.plugins.contains_key(&name);
-        let plugin = state.plugins.entry(name.clone()).or_insert_with(|| Plugin {
-            register: Register::default(),
-            node: NodeStatus::default(),
-            remote: String::new(),
-            way,
-            since: SystemTime::now(),
-            last_seen: SystemTime::now(),
-            reconnects: 0,
-            lost_reason: String::new(),
-            last_good: None,
-            applied: Mark::default(),
-            kept: Mark::default(),
-            synced: false,
-            read: false,
-            session: None,
-            takeovers: VecDeque::new(),
+        let plugin = state.plugins.entry(name.clone()).or_insert_with(|| {
+            Box::new(Plugin {
+                register: Register::default(),
+                node: NodeStatus::default(),
+                remote: String::new(),
+                way,
+                since: SystemTime::now(),
+                last_seen: SystemTime::now(),
+                reconnects: 0,
+                lost_reason: String::new(),
+                last_good: None,
+                applied: Mark::default(),
+                kept: Mark::default(),
+                synced: false,
+                read: false,
+                session: None,
+                takeovers: VecDeque::new(),
+            })
         });
         if !first {
             plugin.reconnects += 1;
@@ -165,7 +173,7 @@ impl Registry {
             .session
             .take()
             .and_then(|old| old.route)
-            .map(|route| (route.connection, route.way));
+            .map(|route| (route.connection.clone(), route.way));
         let alarm = match &old {
             // From one way to the other is no fight.
             Some((old, was)) if *was == way && plugin.register.instance != register.instance => {
@@ -208,7 +216,10 @@ impl Registry {
         let now = Instant::now();
         let mut state = lock(&self.state);
         for row in rows {
-            state.plugins.insert(row.name.clone(), Plugin::from_row(row, now));
+            let plugin = Plugin::from_row(row, now);
+            state
+                .plugins
+                .insert(plugin.register.plugin.clone(), Box::new(plugin));
         }
     }
 
@@ -218,7 +229,7 @@ impl Registry {
         name: &str,
         number: SessionNumber,
         connection: Connection,
-    ) -> Option<Route> {
+    ) -> Option<Arc<Route>> {
         let mut state = lock(&self.state);
         let plugin = state.plugins.get_mut(name)?;
         let instance = plugin.register.instance.clone();
@@ -228,7 +239,7 @@ impl Registry {
             .session
             .as_mut()
             .filter(|session| session.number == number)?;
-        let route = Route {
+        let route = Arc::new(Route {
             flow_control: connection.has_feature(feature::FLOW_CONTROL),
             plugin: name.into(),
             session: number,
@@ -237,11 +248,11 @@ impl Registry {
             shared,
             instance,
             jobs_epoch,
-            unanswered: Arc::default(),
+            unanswered: Unanswered::default(),
             calls: session.calls.clone(),
             creates: session.creates.clone(),
             read_now: session.read_now.clone(),
-        };
+        });
         session.route = Some(route.clone());
         Some(route)
     }
@@ -349,7 +360,7 @@ impl Registry {
 
     /// Reads one plugin.
     pub(crate) fn with<R>(&self, name: &str, read: impl FnOnce(&Plugin) -> R) -> Option<R> {
-        lock(&self.state).plugins.get(name).map(read)
+        lock(&self.state).plugins.get(name).map(|plugin| read(plugin))
     }
 
     /// Reads all plugins, by name.

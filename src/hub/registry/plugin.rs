@@ -33,8 +33,8 @@ pub(crate) struct Plugin {
     pub(crate) reconnects: u64,
     /// Why it is not connected.
     pub(crate) lost_reason: String,
-    /// When ping was last good, and with what; the grace runs from here.
-    pub(crate) last_good: Option<(Instant, NodeStatus)>,
+    /// When ping was last good, and with what, if not with `node`; the grace runs from here.
+    pub(crate) last_good: Option<(Instant, Option<Box<NodeStatus>>)>,
     pub(crate) applied: Mark,
     /// Of it, what is on the disk: after a crash the hub knows no more.
     pub(super) kept: Mark,
@@ -93,7 +93,7 @@ impl Plugin {
                 jobs_epoch: row.jobs_epoch,
                 ..Register::default()
             },
-            last_good: row.node.ready.then(|| (now, row.node.clone())),
+            last_good: row.node.ready.then_some((now, None)),
             node: row.node,
             remote: String::new(),
             way: Way::Link,
@@ -158,26 +158,29 @@ impl Plugin {
             return Pulse::Good(self.node.clone());
         }
         match &self.last_good {
-            Some((at, node)) if now.duration_since(*at) < grace => Pulse::Good(node.clone()),
+            Some((at, node)) if now.duration_since(*at) < grace => {
+                Pulse::Good(node.as_deref().unwrap_or(&self.node).clone())
+            }
             _ => Pulse::Bad(self.reason()),
         }
     }
 
     /// Lists left out of a new status mean that nothing changed about them. `was_good`: ping was good until now.
     pub(super) fn set_node(&mut self, mut node: NodeStatus, was_good: bool, now: Instant) {
-        if was_good {
-            self.last_good = Some((now, self.node.clone()));
-        }
         if node.accelerators.is_none() {
-            node.accelerators = self.node.accelerators.take();
+            node.accelerators = self.node.accelerators.clone();
         }
         if node.taints.is_none() {
-            node.taints = self.node.taints.take();
+            node.taints = self.node.taints.clone();
         }
-        if node.ready {
-            self.last_good = Some((now, node.clone()));
+        let old = std::mem::replace(&mut self.node, node);
+        if self.node.ready {
+            self.last_good = Some((now, None));
+        } else if was_good {
+            self.last_good = Some((now, Some(old.into())));
+        } else if let Some((_, good @ None)) = &mut self.last_good {
+            *good = Some(old.into());
         }
-        self.node = node;
     }
 
     /// Counts a takeover; true when there were too many lately.
@@ -189,5 +192,43 @@ impl Plugin {
             self.takeovers.pop_front();
         }
         self.takeovers.len() >= limits::TAKEOVER_ALARM
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(ready: bool, reason: &str) -> NodeStatus {
+        NodeStatus {
+            ready,
+            reason: reason.into(),
+            ..NodeStatus::default()
+        }
+    }
+
+    #[test]
+    fn within_the_grace_ping_gives_what_was_last_good_also_after_it_came_back_not_ready() {
+        let (now, grace) = (Instant::now(), Duration::from_secs(10));
+        let row = PluginRow {
+            node: status(true, "as kept"),
+            ..PluginRow::default()
+        };
+        let mut plugin = Plugin::from_row(row, now);
+        let good = |plugin: &Plugin, at| match plugin.pulse(at, grace) {
+            Pulse::Good(node) => Some(node.reason),
+            Pulse::Bad(_) => None,
+        };
+        assert_eq!(good(&plugin, now).as_deref(), Some("as kept"));
+        // It was away, so that ping was not good just before: the grace runs from when it was.
+        for reason in ["busy", "still busy"] {
+            plugin.set_node(status(false, reason), false, now + grace / 2);
+            assert_eq!(good(&plugin, now).as_deref(), Some("as kept"));
+            assert_eq!(good(&plugin, now + grace), None);
+        }
+        plugin.set_node(status(true, "again"), false, now);
+        plugin.set_node(status(false, "full"), true, now + grace);
+        assert_eq!(good(&plugin, now + grace).as_deref(), Some("again"));
+        assert_eq!(good(&plugin, now + grace * 2), None);
     }
 }

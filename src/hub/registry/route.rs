@@ -21,12 +21,12 @@ use crate::{
 
 impl Registry {
     /// The route of a plugin that takes calls now.
-    pub(crate) fn route(&self, name: &str) -> Option<Route> {
+    pub(crate) fn route(&self, name: &str) -> Option<Arc<Route>> {
         lock(&self.state).route(name)
     }
 
     /// Waits until the plugin takes calls. None when `until` came first. Cancel safe.
-    pub(crate) async fn routable(&self, name: &str, until: Instant) -> Option<Route> {
+    pub(crate) async fn routable(&self, name: &str, until: Instant) -> Option<Arc<Route>> {
         tokio::time::timeout_at(until, self.when(name, |state| state.route(name)))
             .await
             .ok()
@@ -34,7 +34,7 @@ impl Registry {
 
     /// Waits until a plugin has a link of its own, or has none. Cancel safe.
     pub(crate) async fn link_is(&self, name: &str, there: bool) {
-        let is_so = |state: &State| state.plugins.get(name).is_some_and(Plugin::has_link) == there;
+        let is_so = |state: &State| state.plugins.get(name).is_some_and(|plugin| plugin.has_link()) == there;
         self.when(name, |state| is_so(state).then_some(())).await;
     }
 
@@ -63,7 +63,7 @@ impl Registry {
     /// All plugins as placement sees them, or only the one that has the node's name; the pods are counted by the caller.
     pub(crate) fn candidates(&self, node: Option<&str>) -> Vec<Candidate> {
         let state = lock(&self.state);
-        let candidate = |(name, plugin): (&String, &Plugin)| Candidate {
+        let candidate = |name: &String, plugin: &Plugin| Candidate {
             name: name.clone(),
             node: plugin.register.labels.get(NODE_LABEL).cloned(),
             connected: plugin.session.is_some(),
@@ -71,8 +71,10 @@ impl Registry {
             pods: 0,
         };
         match node.and_then(|name| state.plugins.get_key_value(name)) {
-            Some(plugin) => vec![candidate(plugin)],
-            None => state.plugins.iter().map(candidate).collect(),
+            Some((name, plugin)) => vec![candidate(name, plugin)],
+            None => (state.plugins.iter())
+                .map(|(name, plugin)| candidate(name, plugin))
+                .collect(),
         }
     }
 
@@ -147,7 +149,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl State {
-    fn route(&self, name: &str) -> Option<Route> {
+    fn route(&self, name: &str) -> Option<Arc<Route>> {
         let session = self.plugins.get(name)?.session.as_ref()?;
         let route = session
             .route

@@ -31,8 +31,8 @@ pub(crate) enum Phase {
     Draining,
 }
 
-/// All that is needed to call a plugin; cheap to clone.
-#[derive(Debug, Clone)]
+/// All that is needed to call a plugin. Shared: a link at rest keeps one.
+#[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) plugin: Arc<str>,
     pub(crate) session: SessionNumber,
@@ -44,7 +44,7 @@ pub(crate) struct Route {
     pub(crate) jobs_epoch: u64,
     pub(crate) flow_control: bool,
     /// Calls of this link that were not answered.
-    pub(crate) unanswered: Arc<Unanswered>,
+    pub(crate) unanswered: Unanswered,
     /// Unary calls that the plugin takes at once.
     pub(crate) calls: Arc<Semaphore>,
     /// Creates may not take all of them: deletes and status reads must get through.
@@ -59,7 +59,7 @@ pub(super) struct Session {
     pub(super) number: SessionNumber,
     pub(super) way: Way,
     pub(super) phase: Phase,
-    pub(super) route: Option<Route>,
+    pub(super) route: Option<Arc<Route>>,
     pub(super) calls: Arc<Semaphore>,
     pub(super) creates: Arc<Semaphore>,
     pub(super) read_now: Arc<Notify>,

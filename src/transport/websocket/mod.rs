@@ -1,5 +1,11 @@
 //! [`WebSocket`]: RFC 6455 over any byte stream, as a [`Transport`].
+//!
+//! An own codec: what comes is taken apart in incoming.rs, what goes is framed in outgoing.rs, and neither keeps a buffer
+//! while nothing moves (docs/decisions/0010). The handshake is not its business.
 
+mod ahead;
+mod incoming;
+mod outgoing;
 mod words;
 
 use std::{
@@ -11,40 +17,36 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{Sink, Stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Sleep,
 };
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        self, Utf8Bytes,
-        error::{Error as WsError, ProtocolError},
-        protocol::{Role, WebSocketConfig},
-    },
-};
 
-use super::{
-    Message, Transport, TransportError,
-    buffer::{Buffered, IDLE},
-    large::{self, Large},
-};
+use super::{Message, Transport, TransportError};
 use crate::code::CloseCode;
-use words::{close_frame, control, ended, received, sending};
+use {
+    ahead::Ahead,
+    incoming::{Broken, Incoming},
+    outgoing::Outgoing,
+    words::{BINARY, CLOSE, PING, PONG, TEXT, close, control, ended},
+};
 
-/// Small messages are joined up to this many bytes before they are written, unless flushed.
+/// So many bytes may wait for the socket before a message is not taken any more.
 const WRITE_BUFFER: usize = 16 << 10;
-/// Opcodes (RFC 6455 section 5.2).
-const TEXT: u8 = 1;
-const BINARY: u8 = 2;
 /// How long this side takes in what a broken peer still sends, so that the peer can read the close code: a
 /// socket closed with unread bytes is reset, and the reset overtakes the close frame.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// The value of `Sec-WebSocket-Accept` for a request's `Sec-WebSocket-Key`.
 pub fn accept_key(sec_websocket_key: &str) -> String {
-    tungstenite::handshake::derive_accept_key(sec_websocket_key.as_bytes())
+    tokio_tungstenite::tungstenite::handshake::derive_accept_key(sec_websocket_key.as_bytes())
+}
+
+/// Which end this is: a client masks what it sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Server,
+    Client,
 }
 
 /// A WebSocket after its handshake.
@@ -52,11 +54,13 @@ pub fn accept_key(sec_websocket_key: &str) -> String {
 /// It answers pings and close frames by itself, refuses what is over the limit from the length alone, and tells
 /// the peer why (1002, 1007, 1009) before [`Transport::poll_recv`] gives the error.
 pub struct WebSocket<S> {
-    inner: WebSocketStream<Buffered<S>>,
-    role: Role,
+    io: S,
     limit: usize,
-    /// Leaves once what the codec has queued before it has left.
-    large: Option<Large>,
+    ahead: Ahead,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    /// The answer to the peer's latest ping; it has not been queued.
+    pong: Option<Bytes>,
     state: State,
     /// A close frame went or came: an end of the socket is then in good order.
     closing: bool,
@@ -65,7 +69,7 @@ pub struct WebSocket<S> {
 enum State {
     Open,
     /// The peer broke a rule and was told; what it still sends is thrown away until it ends.
-    Failing(Failing),
+    Failing(Box<Failing>),
     Ended,
 }
 
@@ -79,108 +83,123 @@ struct Failing {
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// The server's end of a stream whose upgrade was answered.
     pub async fn accepted(io: S, limit: usize) -> Self {
-        Self::over(io, Bytes::new(), Role::Server, limit).await
+        Self::over(io, &Bytes::new(), Role::Server, limit)
     }
 
     /// As [`WebSocket::accepted`], when the HTTP side has read `early` bytes beyond the upgrade.
     pub async fn accepted_with(io: S, early: Bytes, limit: usize) -> Self {
-        Self::over(io, early, Role::Server, limit).await
+        Self::over(io, &early, Role::Server, limit)
     }
 
     /// The client's end of a stream whose upgrade was answered; `early` was read beyond the answer.
     pub async fn dialled(io: S, early: Bytes, limit: usize) -> Self {
-        Self::over(io, early, Role::Client, limit).await
+        Self::over(io, &early, Role::Client, limit)
     }
 
-    async fn over(io: S, early: Bytes, role: Role, limit: usize) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(IDLE)
-            .write_buffer_size(WRITE_BUFFER)
-            // Never reached: a message that does not fit into the rest is written from where it lies.
-            .max_write_buffer_size(WRITE_BUFFER + 4 * large::FROM)
-            .max_message_size(Some(limit))
-            .max_frame_size(Some(limit));
-        let inner = WebSocketStream::from_raw_socket(Buffered::new(io, early), role, Some(config)).await;
+    fn over(io: S, early: &Bytes, role: Role, limit: usize) -> Self {
         Self {
-            inner,
-            role,
+            io,
             limit,
-            large: None,
+            ahead: Ahead::of(early),
+            incoming: Incoming::new(role, limit),
+            outgoing: Outgoing::new(role),
+            pong: None,
             state: State::Open,
             closing: false,
         }
     }
 
-    /// Tells the peer what it broke and starts to linger, or ends at once when there is nobody to tell.
-    fn fail(&mut self, error: WsError) -> Option<TransportError> {
-        let (code, error) = match error {
-            WsError::ConnectionClosed | WsError::AlreadyClosed => return None,
-            WsError::Io(_) | WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)
-                if self.closing =>
-            {
-                return None;
+    /// What came, or None when it was only a part of a message.
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, Failed>>> {
+        let incoming = &mut self.incoming;
+        let taken = ready!(
+            self.ahead
+                .poll_take(&mut self.io, cx, |bytes| incoming.take(bytes))
+        );
+        Poll::Ready(match taken {
+            Ok(Some(Ok(message))) => message.map(Ok),
+            Ok(Some(Err(broken))) => Some(Err(Failed::Broken(broken))),
+            Ok(None) => Some(Err(Failed::Ended)),
+            Err(error) => Some(Err(Failed::Io(error))),
+        })
+    }
+
+    /// What the transport itself answers to a message, before it is handed on.
+    fn answer(&mut self, message: &Message, cx: &mut Context<'_>) {
+        match message {
+            // Only the latest ping needs an answer (section 5.5.3).
+            Message::Ping(bytes) if !self.closing => self.pong = Some(bytes.clone()),
+            Message::Close(code, reason) => {
+                if !std::mem::replace(&mut self.closing, true) {
+                    let _ = self.outgoing.push(CLOSE, close(*code, reason));
+                }
+                // As far as it goes at once: its owner needs the socket no more.
+                if self.outgoing.poll_write(&mut self.io, cx).is_ready() {
+                    let _ = Pin::new(&mut self.io).poll_flush(cx);
+                }
+                self.state = State::Ended;
             }
-            WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            _ => {}
+        }
+    }
+
+    /// Tells the peer what it broke and starts to linger, or ends at once when there is nobody to tell.
+    fn fail(&mut self, failed: Failed) -> Option<TransportError> {
+        let (code, error) = match failed {
+            Failed::Ended | Failed::Io(_) if self.closing => return None,
+            Failed::Ended => {
                 let text = "the peer ended the connection without a close frame";
                 return Some(IoError::new(ErrorKind::UnexpectedEof, text).into());
             }
-            WsError::Io(error) => return Some(error.into()),
-            WsError::Capacity(_) => (CloseCode::TOO_BIG, TransportError::TooLarge { limit: self.limit }),
-            WsError::Utf8(_) => (
+            Failed::Io(error) => return Some(error.into()),
+            Failed::Broken(Broken::TooLarge) => {
+                (CloseCode::TOO_BIG, TransportError::TooLarge { limit: self.limit })
+            }
+            Failed::Broken(Broken::NotText) => (
                 CloseCode::INVALID,
                 TransportError::Protocol("text that is not UTF-8".to_owned()),
             ),
-            other => (CloseCode::PROTOCOL, TransportError::Protocol(other.to_string())),
+            Failed::Broken(Broken::Frame(what)) => {
+                (CloseCode::PROTOCOL, TransportError::Protocol(what.to_owned()))
+            }
         };
         if self.closing {
             return Some(error);
         }
-        let frame = close_frame(code.0, &error.to_string());
-        match Pin::new(&mut self.inner).start_send(tungstenite::Message::Close(frame)) {
-            Ok(()) => {
-                self.closing = true;
-                let deadline = Box::pin(tokio::time::sleep(LINGER));
-                self.state = State::Failing(Failing {
-                    error,
-                    flushed: false,
-                    shut: false,
-                    deadline,
-                });
-                None
-            }
-            Err(_) => Some(error),
+        if self
+            .outgoing
+            .push(CLOSE, close(code.0, &error.to_string()))
+            .is_err()
+        {
+            return Some(error);
         }
+        self.closing = true;
+        self.state = State::Failing(Box::new(Failing {
+            error,
+            flushed: false,
+            shut: false,
+            deadline: Box::pin(tokio::time::sleep(LINGER)),
+        }));
+        None
     }
 
-    /// Queues a large message.
-    fn begin(&mut self, opcode: u8, payload: Bytes) -> Result<(), TransportError> {
-        if self.closing {
-            return Err(ended());
+    /// Queues the answer to a ping, where there is room: a peer that reads no pong gets one of many.
+    fn queue_pong(&mut self) -> Result<(), TransportError> {
+        if self.outgoing.queued() < WRITE_BUFFER
+            && !self.closing
+            && let Some(bytes) = self.pong.take()
+        {
+            self.outgoing.push(PONG, bytes)?;
         }
-        if payload.len() > self.limit.saturating_mul(2) {
-            return Err(TransportError::TooLarge { limit: self.limit });
-        }
-        self.large = Some(match self.role {
-            Role::Server => Large::plain(opcode, payload),
-            Role::Client => Large::masked(opcode, payload)?,
-        });
         Ok(())
     }
 
-    /// Ready when no large message waits or is being written.
-    fn poll_large(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        if self.large.is_some() {
-            ready!(Pin::new(&mut self.inner).poll_flush(cx)).map_err(|error| sending(error, self.limit))?;
-            // Nothing may follow a close frame, and the answer to the peer's may just have left.
-            if self.closing {
-                self.large = None;
-                return Poll::Ready(Err(ended()));
-            }
-            if let Some(large) = self.large.take() {
-                self.inner.get_mut().begin(large);
-            }
-        }
-        self.inner.get_mut().poll_large(cx).map_err(TransportError::from)
+    /// Writes what waits.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        self.queue_pong()?;
+        self.outgoing
+            .poll_write(&mut self.io, cx)
+            .map_err(TransportError::from)
     }
 
     /// Ready when the peer has ended, or has had its time.
@@ -191,13 +210,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if failing.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        failing.flushed = failing.flushed || Pin::new(&mut self.inner).poll_flush(cx).is_ready();
-        let stream = self.inner.get_mut();
-        if failing.flushed && !failing.shut {
-            failing.shut = Pin::new(&mut *stream).poll_shutdown(cx).is_ready();
+        let Self { io, outgoing, .. } = self;
+        if !failing.flushed && outgoing.poll_write(io, cx).is_ready() {
+            failing.flushed = Pin::new(&mut *io).poll_flush(cx).is_ready();
         }
-        stream.poll_discard(cx)
+        if failing.flushed && !failing.shut {
+            failing.shut = Pin::new(&mut *io).poll_shutdown(cx).is_ready();
+        }
+        self.ahead.poll_discard(io, cx)
     }
+}
+
+/// Why nothing more comes.
+enum Failed {
+    Broken(Broken),
+    Ended,
+    Io(IoError),
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for WebSocket<S> {
@@ -215,75 +243,70 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for WebSocket
                 }
                 State::Open => {}
             }
-            let error = match ready!(Pin::new(&mut self.inner).poll_next(cx)) {
-                None => None,
+            match ready!(self.poll_message(cx)) {
+                None => {}
                 Some(Ok(message)) => {
-                    let Some(message) = received(message) else {
-                        continue;
-                    };
-                    self.closing |= matches!(message, Message::Close(..));
+                    self.answer(&message, cx);
                     return Poll::Ready(Some(Ok(message)));
                 }
-                Some(Err(error)) => self.fail(error),
-            };
-            if matches!(self.state, State::Open) {
-                self.state = State::Ended;
-                return Poll::Ready(error.map(Err));
+                Some(Err(failed)) => {
+                    let error = self.fail(failed);
+                    if matches!(self.state, State::Open) {
+                        self.state = State::Ended;
+                        return Poll::Ready(error.map(Err));
+                    }
+                }
             }
         }
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
         match self.state {
-            State::Open => {
-                ready!(self.poll_large(cx))?;
-                Pin::new(&mut self.inner)
-                    .poll_ready(cx)
-                    .map(|done| done.map_err(|error| sending(error, self.limit)))
-            }
+            State::Open if self.outgoing.queued() < WRITE_BUFFER => Poll::Ready(Ok(())),
+            State::Open => match self.poll_write(cx) {
+                Poll::Pending if self.outgoing.queued() < WRITE_BUFFER => Poll::Ready(Ok(())),
+                written => written,
+            },
             State::Failing(_) => self.poll_linger(cx).map(|()| Err(ended())),
             State::Ended => Poll::Ready(Err(ended())),
         }
     }
 
     fn start_send(&mut self, message: Message) -> Result<(), TransportError> {
-        if !matches!(self.state, State::Open) {
+        if self.closing || !matches!(self.state, State::Open) {
             return Err(ended());
         }
-        // It has not left yet, and nothing may overtake it.
-        if self.large.is_some() {
+        if self.outgoing.queued() >= WRITE_BUFFER {
             return Err(TransportError::Protocol("sent before it was ready".to_owned()));
         }
-        let message = match message {
-            Message::Binary(bytes) if bytes.len() >= large::FROM => return self.begin(BINARY, bytes),
-            Message::Binary(bytes) => tungstenite::Message::Binary(bytes),
+        self.queue_pong()?;
+        let (opcode, payload) = match message {
+            Message::Binary(bytes) => (BINARY, bytes),
             Message::Text(bytes) => {
-                let text = Utf8Bytes::try_from(bytes)
+                std::str::from_utf8(&bytes)
                     .map_err(|_| TransportError::Protocol("text to send is not UTF-8".to_owned()))?;
-                if text.len() >= large::FROM {
-                    return self.begin(TEXT, text.into());
-                }
-                tungstenite::Message::Text(text)
+                (TEXT, bytes)
             }
-            Message::Ping(bytes) => tungstenite::Message::Ping(control(bytes)),
-            Message::Pong(bytes) => tungstenite::Message::Pong(control(bytes)),
+            Message::Ping(bytes) => (PING, control(bytes)),
+            Message::Pong(bytes) => (PONG, control(bytes)),
             Message::Close(code, reason) => {
                 self.closing = true;
-                tungstenite::Message::Close(close_frame(code, &reason))
+                (CLOSE, close(code, &reason))
             }
         };
-        Pin::new(&mut self.inner)
-            .start_send(message)
-            .map_err(|error| sending(error, self.limit))
+        if payload.len() > self.limit.saturating_mul(2).max(words::MAX_CONTROL) {
+            return Err(TransportError::TooLarge { limit: self.limit });
+        }
+        Ok(self.outgoing.push(opcode, payload)?)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
         match self.state {
             State::Open => {
-                ready!(self.poll_large(cx))?;
-                Pin::new(&mut self.inner)
+                ready!(self.poll_write(cx))?;
+                Pin::new(&mut self.io)
                     .poll_flush(cx)
-                    .map(|done| done.map_err(|error| sending(error, self.limit)))
+                    .map_err(TransportError::from)
             }
             // The close frame leaves in poll_recv; nothing else will.
             State::Failing(_) | State::Ended => Poll::Ready(Ok(())),
@@ -291,7 +314,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for WebSocket
     }
 
     fn written(&self) -> u64 {
-        self.inner.get_ref().written()
+        self.outgoing.written()
     }
 }
 
