@@ -199,7 +199,7 @@ async fn take_over(edge: Edge, prepared: Prepared) {
     let (socket, early) = bare_socket(upgraded);
     // Boxed: what this needs for a moment is not kept as long as the link lives.
     let link = Box::pin(WebSocket::accepted_with(socket, early, limits::MAX_MESSAGE)).await;
-    edge.hub.serve_link_as(link, identity, subprotocol).await;
+    edge.hub.clone().serve_link_as(link, identity, subprotocol).await;
 }
 
 /// The socket without HTTP's deadlines and layers, and what was read beyond the request.
