@@ -76,7 +76,7 @@ impl<'a> Contender<'a> {
         self
     }
 
-    async fn prepare(&mut self, amount: Amount) -> anyhow::Result<()> {
+    pub(super) async fn prepare(&mut self, amount: Amount) -> anyhow::Result<()> {
         match &mut self.prepare {
             Some(prepare) => within(amount, prepare(amount)).await,
             None => Ok(()),

@@ -30,8 +30,9 @@ const HOST_ADVICE: &str = "Call the hub localhost or 127.0.0.1, or start it with
 /// Paths that need no token: probes come from load balancers and kubelets.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
-/// Gives the call its session and span, and turns a panic into 500.
-pub(super) async fn observe(mut request: Request, next: Next) -> Response {
+/// Gives the call its session and span, lets it in or says why not, and turns a panic into 500. One layer for all of it:
+/// each is copied and put on the heap for every request.
+pub(super) async fn admit(State(edge): State<Edge>, mut request: Request, next: Next) -> Response {
     let meta = CallMeta {
         session: session_of(request.headers()),
         traceparent: carried(request.headers(), TRACEPARENT),
@@ -42,7 +43,16 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
     request.extensions_mut().insert(meta);
 
     let started = Instant::now();
-    let answered = AssertUnwindSafe(next.run(request))
+    let admitted = async {
+        match check(&edge, &request) {
+            Ok(()) => next.run(request).await,
+            Err((why, refusal)) => {
+                edge.hub.count_refused(why);
+                refusal.for_path(request.uri().path())
+            }
+        }
+    };
+    let answered = AssertUnwindSafe(admitted)
         .catch_unwind()
         .instrument(span.clone())
         .await;
@@ -57,18 +67,6 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert(SESSION, echo);
     }
     response
-}
-
-/// Lets the request in, or says why not.
-pub(super) async fn admit(State(edge): State<Edge>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    match check(&edge, &request) {
-        Ok(()) => next.run(request).await,
-        Err((why, refusal)) => {
-            edge.hub.count_refused(why);
-            refusal.for_path(path)
-        }
-    }
 }
 
 /// Why a request is refused: the metric's word, and the answer.
@@ -143,7 +141,10 @@ mod tests {
     use hyper_util::service::TowerToHyperService;
 
     use super::*;
-    use crate::limits;
+    use crate::{
+        hub::{Hub, HubConfig},
+        limits,
+    };
 
     async fn ask(router: Router, request: Request) -> Response {
         TowerToHyperService::new(router).call(request).await.unwrap()
@@ -155,9 +156,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_500_and_not_a_dropped_connection() {
+        let edge = Edge::new(Hub::new(HubConfig::default()).unwrap(), HttpConfig::default());
         let router = Router::new()
             .route("/x", get(broken))
-            .layer(middleware::from_fn(observe));
+            .layer(middleware::from_fn_with_state(edge, admit));
         let request = Request::get("/x")
             .header(SESSION, "Probe#1")
             .body(Body::empty())

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     hub::{CallMeta, LogQuery},
-    interlink::{CreateStruct, LogStruct, Pod, PodCreateRequests, PodStatus, is_uid},
+    interlink::{self, Body, CreateStruct, LogStruct, Pod, PodCreateRequests, PodStatus, is_uid},
     server::body,
 };
 
@@ -80,17 +80,16 @@ impl FromRequest<Edge> for Call {
 }
 
 /// Parses the body, and counts it when it cannot be read.
-fn parsed<T: serde::de::DeserializeOwned>(edge: &Edge, bytes: &[u8], what: &str) -> Result<T, Refusal> {
-    body::json(bytes, what).inspect_err(|_| edge.hub.count_refused("bad_json"))
+fn parsed<T: Body>(edge: &Edge, bytes: &[u8], what: &str) -> Result<T, Refusal> {
+    interlink::read(bytes).map_err(|bad| {
+        edge.hub.count_refused("bad_json");
+        body::bad_json(&bad, what)
+    })
 }
 
 /// The same of one object. A list would be read as the object's fields in their order, and its first item blamed for
 /// what is wrong: plugins before interLink 0.5 were sent such lists.
-fn parsed_object<T: serde::de::DeserializeOwned>(
-    edge: &Edge,
-    bytes: &[u8],
-    what: &str,
-) -> Result<T, Refusal> {
+fn parsed_object<T: Body>(edge: &Edge, bytes: &[u8], what: &str) -> Result<T, Refusal> {
     if bytes.trim_ascii_start().starts_with(b"[") {
         edge.hub.count_refused("bad_json");
         let message = format!("bad JSON, expected {what}: expected an object, found a list at the top");
@@ -116,14 +115,17 @@ fn parsed_object<T: serde::de::DeserializeOwned>(
 )]
 pub(super) async fn create(State(edge): State<Edge>, call: Call) -> Result<Json<CreateStruct>, Plain> {
     let request: PodCreateRequests = parsed_object(&edge, &call.body, "PodCreateRequests")?;
-    let (scope, meta) = (call.scope(), call.meta.clone());
+    let Call { scope, meta, body } = call;
+    let scope = scope.as_deref();
+    // It was read, and the create may wait long.
+    drop(body);
     let created = if edge.config.job_scripts.makes_none(&request.jobscript_url) {
         edge.hub.create(scope, request, meta).await
     } else {
         let scripts = edge.config.job_scripts.clone();
         let url = request.jobscript_url.clone();
         // What travels on to a script server is what does to a plugin.
-        let carried = call.meta.to_metadata();
+        let carried = meta.to_metadata();
         let with_script = |pod| async move { scripts.fill(&url, pod, &carried).await };
         // On the heap, as it is rare and large.
         Box::pin(edge.hub.create_with(scope, request, meta, with_script)).await
@@ -145,9 +147,9 @@ pub(super) async fn delete(State(edge): State<Edge>, call: Call) -> Result<&'sta
     let pod: Pod = parsed_object(&edge, &call.body, "a v1.Pod")?;
     // What `kubectl delete --grace-period` asked for overrides the spec's own.
     let grace = pod.metadata().deletion_grace_period_seconds;
-    edge.hub
-        .delete(call.scope(), pod, grace, call.meta.clone())
-        .await?;
+    let Call { scope, meta, body } = call;
+    drop(body);
+    edge.hub.delete(scope.as_deref(), pod, grace, meta).await?;
     Ok("Pod deleted\n")
 }
 

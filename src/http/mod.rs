@@ -20,7 +20,7 @@ mod query;
 mod serve;
 mod upgrade;
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use axum::Router;
 use tokio::sync::Semaphore;
@@ -113,21 +113,37 @@ impl Surface {
     };
 }
 
-/// What the handlers share.
+/// What the handlers share. A request's way through the routes clones it several times.
 #[derive(Clone)]
-struct Edge {
+struct Edge(Arc<Shared>);
+
+struct Shared {
     hub: Arc<Hub>,
-    config: Arc<HttpConfig>,
+    config: HttpConfig,
     handshakes: Arc<Semaphore>,
+}
+
+impl Edge {
+    fn new(hub: Arc<Hub>, config: HttpConfig) -> Self {
+        Self(Arc::new(Shared {
+            hub,
+            handshakes: Arc::new(Semaphore::new(config.max_handshakes)),
+            config,
+        }))
+    }
+}
+
+impl Deref for Edge {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 /// The routes of one listener.
 pub fn router(hub: Arc<Hub>, config: HttpConfig, surface: Surface) -> Router {
-    let edge = Edge {
-        hub,
-        handshakes: Arc::new(Semaphore::new(config.max_handshakes)),
-        config: Arc::new(config),
-    };
+    let edge = Edge::new(hub, config);
     let mut routes = probes::routes();
     if surface.rest {
         routes = routes.merge(interlink::routes());
@@ -143,6 +159,5 @@ pub fn router(hub: Arc<Hub>, config: HttpConfig, surface: Surface) -> Router {
         .fallback(guard::no_such_path)
         .method_not_allowed_fallback(guard::no_such_method)
         .layer(axum::middleware::from_fn_with_state(edge.clone(), guard::admit))
-        .layer(axum::middleware::from_fn(guard::observe))
         .with_state(edge)
 }

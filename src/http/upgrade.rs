@@ -212,7 +212,7 @@ async fn take_over(edge: Edge, prepared: Prepared) -> Option<impl Future<Output 
     drop(permit);
     let (socket, early) = bare_socket(upgraded);
     let link = WebSocket::accepted_with(socket, early, limits::MAX_MESSAGE).await;
-    Some(edge.hub.serve_link_as(link, identity, subprotocol))
+    Some(edge.hub.clone().serve_link_as(link, identity, subprotocol))
 }
 
 /// The socket without HTTP's deadlines and layers, and what was read beyond the request.

@@ -16,6 +16,7 @@ use super::{
     flight::{Carried, Entered, Flight, deleted, draining},
     metrics::Metrics,
     placement::{Wish, place, waits_for_pool},
+    pods::Names,
     registry::SessionNumber,
     retry::Retry,
 };
@@ -39,7 +40,7 @@ pub(crate) struct NewPod {
     pub(crate) annotation: Option<String>,
     pub(crate) node_name: Option<String>,
     /// Container names and images, for a pod that is lost before it has told any state.
-    pub(crate) names: Vec<(String, String)>,
+    pub(crate) names: Names,
     pub(crate) meta: CallMeta,
 }
 

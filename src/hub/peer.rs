@@ -138,9 +138,11 @@ impl Peer for Link {
             Some(state) if !gone && hub.has_deleted(&state) => Applied::Unchanged,
             Some(mut state) => {
                 state.seq = event.seq;
-                let uid = state.pod.as_ref().map(|pod| pod.uid.clone()).unwrap_or_default();
+                let uid = state.pod.as_ref().filter(|_| gone).map(|pod| pod.uid.clone());
                 let applied = self.apply(&hub, None, state);
-                if gone && applied != Applied::Refused {
+                if let Some(uid) = uid
+                    && applied != Applied::Refused
+                {
                     hub.pod_gone(&uid);
                 }
                 applied

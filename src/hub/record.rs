@@ -61,7 +61,7 @@ impl Hub {
                 namespace: new.pod.namespace.clone(),
                 name: new.pod.name.clone(),
                 plugin: plugin.to_owned(),
-                names: new.names.clone(),
+                names: new.names.to_vec(),
                 session: new.meta.session.clone(),
                 traceparent: new.meta.traceparent.clone(),
                 payload: new.payload.clone(),
@@ -72,7 +72,7 @@ impl Hub {
 
     /// A create is in hand and its plugin is chosen. False when the table is full.
     pub(crate) fn pod_placed(&self, new: &NewPod, plugin: &str, _: Recorded) -> bool {
-        match self.change_pods(|pods| pods.begin(new.pod.clone(), plugin, new.names.clone())) {
+        match self.change_pods(|pods| pods.begin(&new.pod, plugin, new.names.clone())) {
             Applied::Refused => false,
             Applied::Added => {
                 self.publish_pod(&new.pod.uid, Change::Added);
@@ -308,15 +308,16 @@ impl Hub {
             let mut pods = lock(&self.pods);
             let result = change(&mut pods);
             let pruned = pods.prune(Instant::now());
-            let touched = pods.take_touched();
             if self.store.is_durable() {
                 // Under the lock, so that an older row cannot overtake a newer one.
-                for uid in &touched {
-                    match pods.get(uid) {
+                for uid in pods.take_touched() {
+                    match pods.at(uid) {
                         Some(entry) => self.store.put_pod(&entry.row()),
-                        None => self.store.drop_pod(uid),
+                        None => self.store.drop_pod(&uid.to_string()),
                     }
                 }
+            } else {
+                pods.forget_touched();
             }
             (result, pruned, pods.len())
         };

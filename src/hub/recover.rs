@@ -56,7 +56,7 @@ impl Hub {
             scope: None,
             annotation: None,
             node_name: None,
-            names: create.names,
+            names: create.names.into(),
             meta: CallMeta {
                 session: create.session,
                 traceparent: create.traceparent,

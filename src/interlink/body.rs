@@ -3,6 +3,8 @@
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use super::scan;
+
 /// Longest piece of a path that an error repeats, in bytes.
 const MAX_KEY: usize = 64;
 /// Deepest nesting that an error's path follows.
@@ -36,6 +38,61 @@ fn place(line: usize, column: usize) -> String {
 /// [`BadBody`], fit to be shown to the caller.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, BadBody> {
     serde_json::from_slice(body).map_err(|error| bad_body(body, &error))
+}
+
+/// A body that [`read`] may know a quick way for.
+pub trait Body: DeserializeOwned {
+    /// The value that begins at `at`, with where it ends; what serde would read. None when that is not sure.
+    #[doc(hidden)]
+    fn quick(text: &str, at: usize) -> Option<(Self, usize)> {
+        let _ = (text, at);
+        None
+    }
+}
+
+/// Reads a JSON body as [`parse`] does, in less time when it is as the virtual kubelet writes it.
+///
+/// # Errors
+/// [`BadBody`], fit to be shown to the caller.
+pub fn read<T: Body>(body: &[u8]) -> Result<T, BadBody> {
+    let text = std::str::from_utf8(body).ok();
+    let quick = text.and_then(|text| scan::whole(body, |at| T::quick(text, at)));
+    quick.map_or_else(|| parse(body), Ok)
+}
+
+/// Reads a field that must not come twice. Gives where it ends.
+pub(super) fn once<T: Body>(field: &mut Option<T>, text: &str, at: usize) -> Option<usize> {
+    let (value, end) = T::quick(text, at)?;
+    field.replace(value).is_none().then_some(end)
+}
+
+impl<T: Body> Body for Option<T> {
+    fn quick(text: &str, at: usize) -> Option<(Self, usize)> {
+        if let Some(end) = scan::null(text.as_bytes(), at) {
+            return Some((None, end));
+        }
+        let (value, end) = T::quick(text, at)?;
+        Some((Some(value), end))
+    }
+}
+
+impl<T: Body> Body for Vec<T> {
+    fn quick(text: &str, at: usize) -> Option<(Self, usize)> {
+        let mut all = Self::new();
+        let end = scan::list(text.as_bytes(), at, |at| {
+            let (one, end) = T::quick(text, at)?;
+            all.push(one);
+            Some(end)
+        })?;
+        Some((all, end))
+    }
+}
+
+impl Body for String {
+    fn quick(text: &str, at: usize) -> Option<(Self, usize)> {
+        let end = scan::string(text.as_bytes(), at)?;
+        Some((serde_json::from_str(&text[at..end]).ok()?, end))
+    }
 }
 
 /// Explains an error of reading `body`.

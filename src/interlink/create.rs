@@ -1,12 +1,13 @@
 //! Create: from what the virtual kubelet sends to what a plugin gets.
 
-use std::{collections::BTreeSet, fmt, sync::LazyLock};
+use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-use super::{ConfigMap, Container, Json, Pod, Secret, VolumeSource, is_label, is_subdomain, is_uid, lenient};
+use super::{
+    Body, ConfigMap, Container, Pod, RetrievedContainer, RetrievedPodData, Secret, VolumeSource, body::once,
+    is_label, is_subdomain, is_uid, lenient, payload::no_job_config, scan,
+};
 
 /// POST /create, as the virtual kubelet sends it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,104 +39,26 @@ pub struct CreateStruct {
     pub pod_jid: String,
 }
 
-/// What a plugin gets: the payload of a CreatePod.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct RetrievedPodData {
-    /// The pod.
-    pub pod: Pod,
-    /// What each container mounts: init containers first, in the order of the spec.
-    #[serde(default, deserialize_with = "lenient::null", serialize_with = "lenient::nil")]
-    pub container: Vec<RetrievedContainer>,
-    /// Always there, though nothing sets it: plugins in Go and Python read it.
-    #[serde(rename = "jobConfig", default = "no_job_config")]
-    pub job_config: Json,
-    /// The job script, when one was built.
-    #[serde(
-        rename = "jobScript",
-        default,
-        deserialize_with = "lenient::null",
-        skip_serializing_if = "String::is_empty"
-    )]
-    pub job_script: String,
-}
-
-impl RetrievedPodData {
-    /// As a plugin gets it.
-    ///
-    /// # Errors
-    /// None today: all of it can be written as JSON.
-    pub fn to_payload(&self) -> Result<Bytes, serde_json::Error> {
-        let maps = self.container.iter().map(RetrievedContainer::size).sum::<usize>();
-        let mut text = Vec::with_capacity(
-            self.pod.text().len() + self.job_config.text().len() + maps + self.job_script.len() + 64,
-        );
-        serde_json::to_writer(&mut text, self)?;
-        Ok(text.into())
+impl Body for PodCreateRequests {
+    fn quick(text: &str, at: usize) -> Option<(Self, usize)> {
+        let (mut pod, mut configmaps, mut secrets, mut projected, mut url) = (None, None, None, None, None);
+        let end = scan::object(text.as_bytes(), at, |key, at| match key {
+            b"pod" => once(&mut pod, text, at),
+            b"configmaps" => once(&mut configmaps, text, at),
+            b"secrets" => once(&mut secrets, text, at),
+            b"projectedvolumesmaps" => once(&mut projected, text, at),
+            b"jobscriptURL" => once(&mut url, text, at),
+            _ => scan::value(text.as_bytes(), at),
+        })?;
+        let request = Self {
+            pod: pod?,
+            configmaps: configmaps.flatten().unwrap_or_default(),
+            secrets: secrets.flatten().unwrap_or_default(),
+            projectedvolumesmaps: projected.flatten().unwrap_or_default(),
+            jobscript_url: url.flatten().unwrap_or_default(),
+        };
+        Some((request, end))
     }
-}
-
-impl RetrievedContainer {
-    /// About how many bytes of JSON it is.
-    fn size(&self) -> usize {
-        let maps = self.config_maps.iter().chain(&self.projected_volume_maps);
-        let held = maps
-            .map(ConfigMap::size)
-            .chain(self.secrets.iter().map(Secret::size));
-        held.sum::<usize>() + self.name.len() + 96
-    }
-}
-
-impl fmt::Debug for RetrievedPodData {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetrievedPodData")
-            .field("pod", &self.pod)
-            .field("container", &self.container)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What one container mounts.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct RetrievedContainer {
-    /// Container name.
-    #[serde(deserialize_with = "lenient::null")]
-    pub name: String,
-    /// One for each mount of a configMap volume, in the order of the mounts.
-    #[serde(deserialize_with = "lenient::null", serialize_with = "lenient::nil")]
-    pub config_maps: Vec<ConfigMap>,
-    /// One for each mount of a projected volume. The two legs spell it differently; both are read.
-    #[serde(
-        rename = "projectedvolumemaps",
-        alias = "projectedvolumesmaps",
-        deserialize_with = "lenient::null",
-        serialize_with = "lenient::nil"
-    )]
-    pub projected_volume_maps: Vec<ConfigMap>,
-    /// One for each mount of a secret volume.
-    #[serde(deserialize_with = "lenient::null", serialize_with = "lenient::nil")]
-    pub secrets: Vec<Secret>,
-    /// Never filled: plugins make their own.
-    #[serde(deserialize_with = "lenient::null", serialize_with = "lenient::nil")]
-    pub empty_dirs: Vec<String>,
-}
-
-/// Go's zero value of interLink's ScriptBuildConfig.
-fn no_job_config() -> Json {
-    static NONE: LazyLock<Json> = LazyLock::new(|| {
-        Json::from(json!({
-            "SingularityHubProxy": {"server": "", "master_token": "", "cache_validity_seconds": 0},
-            "ApptainerOptions": {
-                "executable": "", "fakeroot": false, "containall": false, "fuseMode": "", "noInit": false,
-                "noHome": false, "noPrivs": false, "nvidiaSupport": false, "cleanenv": false, "unsquash": false
-            },
-            "Volumes": {
-                "scratch_area": "", "apptainer_cachedir": "", "image_dir": "",
-                "additional_directories_in_path": null, "fuse_sleep_seconds": 0
-            }
-        }))
-    });
-    NONE.clone()
 }
 
 impl PodCreateRequests {
@@ -279,10 +202,10 @@ fn cut(name: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::interlink::parse;
+    use crate::interlink::{parse, read};
 
     fn request() -> PodCreateRequests {
         parse(include_bytes!("../../tests/payloads/create.vk.json")).unwrap()
@@ -328,6 +251,72 @@ mod tests {
             (containers[1].config_maps.len(), containers[1].secrets.len()),
             (0, 0)
         );
+    }
+
+    #[test]
+    fn what_the_virtual_kubelet_writes_is_read_the_quick_way_and_says_the_same() {
+        for body in [
+            include_str!("../../tests/payloads/create.vk.json"),
+            include_str!("../../tests/payloads/golden/vk_create_req.microservice.json"),
+        ] {
+            let compact = serde_json::from_str::<Value>(body).unwrap().to_string();
+            for body in [body, &compact] {
+                let quick = scan::whole(body.as_bytes(), |at| PodCreateRequests::quick(body, at));
+                let parsed: PodCreateRequests = parse(body.as_bytes()).unwrap();
+                assert!(quick.is_some_and(|quick| quick == parsed));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_plain_is_read_the_long_way() {
+        let body = |inside: &str| {
+            format!(
+                r#"{{"pod": {{"metadata": {{"name": "p"}}, "spec": {{}}}}, {inside} "jobscriptURL": null}}"#
+            )
+        };
+        for (inside, map) in [
+            (r#""configmaps": null,"#, None),
+            (r#""config\\u006daps": [{"metadata": {"name": "m"}}],"#, None),
+            (r#""config\u006daps": [{"metadata": {"name": "m"}}],"#, Some("m")),
+            (
+                r#""configmaps": [{"metadata": {"name": "\u006d"}, "data": {"\u0061": "b"}}],"#,
+                Some("m"),
+            ),
+            (r#""configmaps": [{"metadata": null}],"#, Some("")),
+            (
+                r#""configmaps": [{"metadata": {"name": null, "namespace": null}, "data": null}],"#,
+                Some(""),
+            ),
+            (
+                r#""configmaps": [{"metadata": {"name": "a", "name": "m"}}],"#,
+                Some("m"),
+            ),
+            (
+                r#""configmaps": [{"metadata": {"name": "a"}, "metadata": {"name": "m"}}],"#,
+                Some("m"),
+            ),
+        ] {
+            let create: PodCreateRequests = read(body(inside).as_bytes()).unwrap();
+            assert_eq!(create.configmaps.first().map(ConfigMap::name), map, "{inside}");
+        }
+        for bad in [
+            r#""configmaps": {},"#,
+            r#""configmaps": [3],"#,
+            r#""configmaps": [null],"#,
+            r#""configmaps": [{"data": {"a": null}}],"#,
+            r#""configmaps": [{"data": {"a": 1}}],"#,
+            r#""configmaps": [{"binaryData": []}],"#,
+            r#""configmaps": [{"metadata": {"name": 1}}],"#,
+            r#""configmaps": [{"metadata": {"namespace": {}}}],"#,
+            r#""secrets": [{"stringData": {"a": []}}],"#,
+            r#""secrets": [{"x": "\ud800"}],"#,
+            r#""jobscriptURL": "","#,
+            r#""pod": {},"#,
+        ] {
+            let parsed = parse::<PodCreateRequests>(body(bad).as_bytes());
+            assert!(parsed.is_err() && read(body(bad).as_bytes()) == parsed, "{bad}");
+        }
     }
 
     #[test]

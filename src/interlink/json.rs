@@ -14,27 +14,46 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use super::{BadBody, body};
-
-/// Deepest nesting that is read without a tree, in levels. What is deeper is left to the tree, which refuses it at 128.
-const MAX_DEPTH: usize = 120;
-/// Longest number that surely fits, in bytes.
-const MAX_NUMBER: usize = 30;
+use super::{BadBody, body, scan};
 
 /// A JSON value. Cheap to clone; equal to what says the same in other words.
 #[derive(Clone)]
 pub struct Json(Arc<Kept>);
 
 struct Kept {
-    text: Box<RawValue>,
+    text: Text,
     /// Made for the first who asks.
     tree: OnceLock<Value>,
 }
 
+enum Text {
+    /// As serde_json takes it, and writes it without a look.
+    Raw(Box<RawValue>),
+    /// As [`scan`] took it.
+    Plain(Box<str>),
+}
+
+impl From<Box<RawValue>> for Text {
+    fn from(text: Box<RawValue>) -> Self {
+        Self::Raw(text)
+    }
+}
+
 impl Json {
+    /// Of a text that [`scan`] took.
+    pub(super) fn plain(text: &str) -> Self {
+        Self(Arc::new(Kept {
+            text: Text::Plain(text.into()),
+            tree: OnceLock::new(),
+        }))
+    }
+
     /// As it came.
     pub fn text(&self) -> &str {
-        self.0.text.get()
+        match &self.0.text {
+            Text::Raw(text) => text.get(),
+            Text::Plain(text) => text,
+        }
     }
 
     /// As a tree of values.
@@ -83,7 +102,7 @@ impl From<Value> for Json {
         // A tree can always be written: its keys are texts.
         let text = to_raw_value(&tree).unwrap_or_else(|_| RawValue::NULL.to_owned());
         Self(Arc::new(Kept {
-            text,
+            text: text.into(),
             tree: tree.into(),
         }))
     }
@@ -92,7 +111,7 @@ impl From<Value> for Json {
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
-        if !is_plain(text.get()) {
+        if !scan::is_plain(text.get().as_bytes()) {
             let tree: Value = serde_json::from_str(text.get()).map_err(|error| {
                 let bad = body::bad_body(text.get().as_bytes(), &error);
                 D::Error::custom(body::inner_error(&bad))
@@ -100,7 +119,7 @@ impl<'de> Deserialize<'de> for Json {
             return Ok(tree.into());
         }
         Ok(Self(Arc::new(Kept {
-            text,
+            text: text.into(),
             tree: OnceLock::new(),
         })))
     }
@@ -109,7 +128,13 @@ impl<'de> Deserialize<'de> for Json {
 impl Serialize for Json {
     /// Meant for serde_json, which puts the text in as it is.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.text.serialize(serializer)
+        match &self.0.text {
+            Text::Raw(text) => text.serialize(serializer),
+            Text::Plain(text) => {
+                let raw = serde_json::from_str::<&RawValue>(text).map_err(serde::ser::Error::custom)?;
+                raw.serialize(serializer)
+            }
+        }
     }
 }
 
@@ -123,55 +148,6 @@ impl fmt::Debug for Json {
     /// Without its text: that may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Json").finish_non_exhaustive()
-    }
-}
-
-/// Whether a text that is JSON is surely taken by a tree too: that refuses too deep a nesting, a number beyond its
-/// range, and an escape that is half a character.
-fn is_plain(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let (mut at, mut depth) = (0, 0_usize);
-    while let Some(&byte) = bytes.get(at) {
-        at += 1;
-        match byte {
-            b'"' => match end_of_text(bytes, at) {
-                Some(end) => at = end,
-                None => return false,
-            },
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return false;
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b'0'..=b'9' => {
-                let rest = &bytes[at..];
-                let in_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'.');
-                let more = rest.iter().take_while(|byte| in_number(byte)).count();
-                at += more;
-                if more > MAX_NUMBER || matches!(bytes.get(at), Some(b'e' | b'E')) {
-                    return false;
-                }
-            }
-            _ => {}
-        }
-    }
-    true
-}
-
-/// Past the quote that ends a text which goes on at `at`; none where an escape in it may be half a character.
-fn end_of_text(bytes: &[u8], mut at: usize) -> Option<usize> {
-    loop {
-        at += bytes[at..].iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
-        if bytes[at] == b'"' {
-            return Some(at + 1);
-        }
-        // U+D800 to U+DFFF are halves.
-        if let [b'u', b'd' | b'D', b'8' | b'9' | b'a'..=b'f' | b'A'..=b'F', ..] = bytes[at + 1..] {
-            return None;
-        }
-        at += 2;
     }
 }
 

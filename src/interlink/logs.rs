@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{is_label, is_uid, lenient, parse_time};
+use super::{Body, is_label, is_uid, lenient, parse_time};
 use crate::wire::{LogOptions, PodRef, Timestamp};
 
 /// GET /getLogs: whose log, and how.
@@ -78,6 +78,8 @@ pub enum BadLogs {
     #[error("invalid SinceTime: must be RFC 3339, for example 2026-01-02T15:04:05Z")]
     SinceTime,
 }
+
+impl Body for LogStruct {}
 
 impl LogStruct {
     /// Checks names and options.

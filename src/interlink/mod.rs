@@ -16,23 +16,24 @@ mod lenient;
 mod logs;
 mod names;
 mod node;
+mod payload;
 mod pod;
+mod scan;
 mod spec;
 mod state;
 mod status;
 mod time;
 mod volume;
 
-pub use body::{BadBody, parse};
+pub use body::{BadBody, Body, parse, read};
 pub use complete::complete;
 pub use config::{BadKey, ConfigMap, Secret};
-pub use create::{
-    BadCreate, CreateStruct, PodCreateRequests, RetrievedContainer, RetrievedPodData, validate_create,
-};
+pub use create::{BadCreate, CreateStruct, PodCreateRequests, validate_create};
 pub use json::Json;
 pub use logs::{BadLogs, LogOpts, LogStruct};
 pub use names::{is_label, is_subdomain, is_uid};
 pub use node::{PingAccelerator, PingResources, PingResponse, PingTaint};
+pub use payload::{RetrievedContainer, RetrievedPodData, surely_holds};
 pub use pod::{Metadata, Pod};
 pub use spec::{
     Container, EnvFrom, EnvVar, EnvVarSource, ExecAction, FieldRef, HookHandler, KeyRef, Lifecycle,

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{BadBody, Json, PodSpec, body, lenient, parse_time};
+use super::{BadBody, Body, Json, PodSpec, body, lenient, parse_time, scan};
 use crate::wire::{PodRef, Timestamp};
 
 /// A v1.Pod. What came in goes out again, fields that nobody here knows included. Cheap to clone.
@@ -149,6 +149,36 @@ impl Pod {
     }
 }
 
+impl Body for Pod {
+    fn quick(text: &str, at: usize) -> Option<(Self, usize)> {
+        let (mut metadata, mut spec) = (None, None);
+        let end = scan::object(text.as_bytes(), at, |key, at| {
+            let end = scan::value(text.as_bytes(), at)?;
+            match key {
+                b"metadata" => typed(&mut metadata, &text[at..end])?,
+                b"spec" => typed(&mut spec, &text[at..end])?,
+                _ => {}
+            }
+            Some(end)
+        })?;
+        let views = Views {
+            metadata: metadata.unwrap_or_default(),
+            spec: spec.unwrap_or_default(),
+        };
+        let pod = Self {
+            json: Json::plain(&text[at..end]),
+            views: views.into(),
+        };
+        Some((pod, end))
+    }
+}
+
+/// Reads a field that must not come twice; null is nothing.
+fn typed<T: Default + DeserializeOwned>(field: &mut Option<T>, text: &str) -> Option<()> {
+    let value = serde_json::from_str::<Option<T>>(text).ok()?.unwrap_or_default();
+    field.replace(value).is_none().then_some(())
+}
+
 impl<'de> Deserialize<'de> for Pod {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = Json::deserialize(deserializer)?;
@@ -175,7 +205,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::interlink::{RestartPolicy, VolumeSource, parse};
+    use crate::interlink::{RestartPolicy, VolumeSource, parse, read};
 
     fn reading_job() -> Pod {
         parse(include_bytes!("../../tests/payloads/pod.volumes.json")).unwrap()
@@ -191,9 +221,41 @@ mod tests {
     #[test]
     fn a_pod_goes_out_byte_for_byte() {
         let text = r#"{ "spec": {"nodeName": "b", "x": 1.0}, "metadata" : {"name": "\u0061"} }"#;
-        let pod: Pod = parse(text.as_bytes()).unwrap();
-        assert_eq!((pod.name(), pod.text()), ("a", text));
-        assert_eq!(serde_json::to_string(&pod).unwrap(), text);
+        for pod in [
+            parse::<Pod>(text.as_bytes()).unwrap(),
+            read(text.as_bytes()).unwrap(),
+        ] {
+            assert_eq!((pod.name(), pod.text()), ("a", text));
+            assert_eq!(serde_json::to_string(&pod).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_pod_is_read_quickly_or_not_and_says_the_same() {
+        let whole = include_str!("../../tests/payloads/pod.volumes.json");
+        for (text, quick) in [
+            (whole, true),
+            (" {} ", true),
+            (r#"{"metadata": null, "spec": null, "status": [1]}"#, true),
+            (r#"{"metadata": {"uid": "x"}, "metadata": {"uid": "y"}}"#, false),
+            (r#"{"spec": {}, "spec": {"nodeName": "n"}}"#, false),
+            (r#"{"spec": {"nodeName": "a", "nodeName": "n"}}"#, false),
+            (r#"{"sp\u0065c": {"nodeName": "n"}}"#, false),
+            (r#"{"status": 1e3}"#, false),
+            (r#"{"spec": {"volumes": 3}}"#, false),
+            (r#"{"status": "\udc00"}"#, false),
+            (r#"{"spec": {}"#, false),
+            ("null", false),
+            ("[]", false),
+        ] {
+            let quickly = scan::whole(text.as_bytes(), |at| Pod::quick(text, at));
+            assert_eq!(quickly.is_some(), quick, "{text}");
+            let (read, parsed) = (read::<Pod>(text.as_bytes()), parse::<Pod>(text.as_bytes()));
+            assert!(
+                read == parsed && !quickly.is_some_and(|pod| parsed != Ok(pod)),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(super) struct Creates {
 
 #[derive(Debug, Default)]
 struct Table {
-    running: HashMap<String, Running>,
+    running: HashMap<Arc<str>, Running>,
     remembered: Remembered,
 }
 
@@ -74,7 +74,7 @@ impl Creates {
     pub(super) fn keep_in(&self, journal: Journal) {
         let mut table = self.lock();
         for (uid, record) in journal.pods() {
-            table.remembered.put(None, &uid, record);
+            table.remembered.put(None, &uid.into(), record);
         }
         drop(table);
         let _ = self.journal.set(journal);
@@ -109,7 +109,7 @@ impl Creates {
     }
 
     fn begin<H: Handler>(self: &Arc<Self>, handler: &Arc<H>, mut create: Create) -> Result<Begun, Status> {
-        let uid = create.pod.uid.clone();
+        let uid: Arc<str> = create.pod.uid.as_str().into();
         let mut table = self.lock();
         if let Some(running) = table.running.get(&uid)
             && !planted::is(Bug::CreatesNotJoined)
@@ -140,7 +140,7 @@ impl Creates {
         let (creates, handler) = (Arc::clone(self), Arc::clone(handler));
         let mut landing = Landing {
             creates: creates.clone(),
-            uid,
+            uid: uid.clone(),
             running: running.clone(),
             outcome: None,
         };
@@ -148,7 +148,7 @@ impl Creates {
             tokio::select! {
                 biased;
                 () = creates.end.cancelled() => stopped(),
-                outcome = creates.run(handler, create, ticket) => outcome,
+                outcome = creates.run(handler, create, uid, ticket) => outcome,
             }
         });
         // One that is done at once needs no task.
@@ -163,8 +163,14 @@ impl Creates {
     }
 
     /// One create, each step durable before the next.
-    async fn run<H: Handler>(&self, handler: Arc<H>, create: Create, ticket: Ticket) -> Outcome {
-        let (uid, resumed) = (create.pod.uid.clone(), create.resumed);
+    async fn run<H: Handler>(
+        &self,
+        handler: Arc<H>,
+        create: Create,
+        uid: Arc<str>,
+        ticket: Ticket,
+    ) -> Outcome {
+        let resumed = create.resumed;
         if let Err(broken) = self.durable(ticket).await {
             self.refused(&uid, resumed);
             return Err(not_ready(&broken));
@@ -252,7 +258,7 @@ enum Begun {
 /// Tells the end of a create also when its task is dropped or panics.
 struct Landing {
     creates: Arc<Creates>,
-    uid: String,
+    uid: Arc<str>,
     running: Running,
     outcome: Option<Outcome>,
 }

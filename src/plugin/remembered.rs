@@ -1,6 +1,9 @@
 //! Which pods were submitted, by uid.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use super::journal::{Entry, Journal, Record, Ticket};
 use crate::limits;
@@ -8,9 +11,9 @@ use crate::limits;
 /// The latest [`limits::PLUGIN_JOBS`] pods; written down too when there is a journal.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
-    pods: HashMap<String, Pod>,
+    pods: HashMap<Arc<str>, Pod>,
     /// Turn -> pod uid, to push out the oldest.
-    turns: BTreeMap<u64, String>,
+    turns: BTreeMap<u64, Arc<str>>,
     next_turn: u64,
 }
 
@@ -28,12 +31,12 @@ impl Remembered {
     }
 
     /// Remembers this of a pod.
-    pub(super) fn put(&mut self, journal: Option<&Journal>, uid: &str, record: Record) -> Ticket {
+    pub(super) fn put(&mut self, journal: Option<&Journal>, uid: &Arc<str>, record: Record) -> Ticket {
         let ticket = journal.map_or_else(Ticket::default, |journal| {
             journal.record(match &record {
-                Record::Submitting => Entry::Submitting(uid.to_owned()),
+                Record::Submitting => Entry::Submitting(uid.to_string()),
                 Record::Job(job_id) => Entry::Job {
-                    uid: uid.to_owned(),
+                    uid: uid.to_string(),
                     job_id: job_id.clone(),
                 },
             })
@@ -53,8 +56,8 @@ impl Remembered {
         }
         let turn = self.next_turn;
         self.next_turn += 1;
-        self.turns.insert(turn, uid.to_owned());
-        self.pods.insert(uid.to_owned(), Pod { turn, record, ticket });
+        self.turns.insert(turn, uid.clone());
+        self.pods.insert(uid.clone(), Pod { turn, record, ticket });
         ticket
     }
 
@@ -76,9 +79,9 @@ mod tests {
     fn the_oldest_pod_is_forgotten_when_there_are_too_many() {
         let mut remembered = Remembered::default();
         for pod in 0..=limits::PLUGIN_JOBS {
-            remembered.put(None, &pod.to_string(), Record::Submitting);
+            remembered.put(None, &pod.to_string().into(), Record::Submitting);
         }
-        remembered.put(None, "1", Record::Job("j".to_owned()));
+        remembered.put(None, &"1".into(), Record::Job("j".to_owned()));
         assert!(remembered.get("0").is_none());
         assert_eq!(
             remembered.get("1").map(|(record, _)| record),

@@ -153,7 +153,11 @@ pub(crate) fn carried(headers: &HeaderMap, name: &str) -> Option<String> {
 
 /// What ties the legs of a call together: as its caller says, or a new name.
 pub(crate) fn session_of(headers: &HeaderMap) -> String {
-    carried(headers, metadata::SESSION).unwrap_or_else(|| format!("Request-{}", uuid::Uuid::new_v4()))
+    carried(headers, metadata::SESSION).unwrap_or_else(|| {
+        // Not of the system's randomness, which is a system call each: it is no secret.
+        let random = uuid::Builder::from_random_bytes(fastrand::u128(..).to_le_bytes());
+        format!("Request-{}", random.into_uuid())
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod client;
 mod direct;
+pub mod path;
 mod whole;
 
 use std::{

@@ -11,6 +11,19 @@ pub enum BenchCommand {
     Link(BenchArgs),
     /// The whole path from REST over hub and link to a plugin and back, beside a handler that answers directly
     Hub(BenchArgs),
+    /// One load of bench hub on one thread, for a profiler (used by tools/bench-path)
+    #[command(hide = true)]
+    HubPath {
+        /// As bench hub names it
+        #[arg(long, value_name = "TEXT")]
+        load: String,
+        /// As bench hub names it
+        #[arg(long, value_name = "TEXT")]
+        peer: String,
+        /// How many requests
+        #[arg(long, value_name = "N", default_value_t = 1_000)]
+        requests: u64,
+    },
     /// Make the tables and charts of docs/BENCHMARKS.md from reports
     Report(ReportArgs),
     /// What a frame costs in protobuf and in JSON, and what compression costs and saves

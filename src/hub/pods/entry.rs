@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use super::Source;
+use super::{Names, Source};
 use crate::{
     hub::{Way, registry::SessionNumber, store::PodRow},
     interlink,
@@ -36,7 +36,7 @@ pub(crate) struct Entry {
     pub(crate) created_at: SystemTime,
     pub(crate) observed_at: Option<SystemTime>,
     /// Names and images of the spec at create, so that a lost pod without any state can be reported.
-    pub(super) names: Vec<(String, String)>,
+    pub(super) names: Names,
     pub(super) epoch: u64,
     pub(super) seq: u64,
     pub(super) session: SessionNumber,
@@ -63,7 +63,7 @@ impl Entry {
             created_at: Some(self.created_at),
             observed_at: self.observed_at,
             terminal_at: self.terminal_at,
-            names: self.names.clone(),
+            names: self.names.to_vec(),
             epoch: self.epoch,
             seq: self.seq,
             state: self.state.clone(),
@@ -89,7 +89,7 @@ impl Entry {
             state: row.state,
             created_at: row.created_at.unwrap_or_else(SystemTime::now),
             observed_at: row.observed_at,
-            names: row.names,
+            names: row.names.into(),
             epoch: row.epoch,
             seq: row.seq,
             session: SessionNumber::default(),

@@ -4,21 +4,22 @@ use std::collections::{HashMap, VecDeque};
 
 use tokio::time::Instant;
 
+use super::Uid;
 use crate::limits;
 
 /// Uids and when they went; the oldest is let go first.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
-    at: HashMap<String, Instant>,
-    order: VecDeque<String>,
+    at: HashMap<Uid, Instant>,
+    order: VecDeque<Uid>,
 }
 
 impl Gone {
-    pub(super) fn put(&mut self, uid: &str, now: Instant) {
-        if self.at.insert(uid.to_owned(), now).is_some() {
+    pub(super) fn put(&mut self, uid: Uid, now: Instant) {
+        if self.at.insert(uid, now).is_some() {
             return;
         }
-        self.order.push_back(uid.to_owned());
+        self.order.push_back(uid);
         if self.order.len() > limits::HUB_TOMBSTONES
             && let Some(oldest) = self.order.pop_front()
         {
@@ -27,24 +28,26 @@ impl Gone {
     }
 
     /// Whether a pod went when this was asked already.
-    pub(super) fn since(&self, asked: Instant, uid: &str) -> bool {
-        self.at.get(uid).is_some_and(|gone| asked <= *gone)
+    pub(super) fn since(&self, asked: Instant, uid: Uid) -> bool {
+        self.at.get(&uid).is_some_and(|gone| asked <= *gone)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn the_oldest_is_let_go_when_there_are_too_many() {
+        let uid = |pod: usize| Uid::read(&format!("00000000-0000-4000-8000-{pod:012x}")).unwrap();
         let now = Instant::now();
         let mut gone = Gone::default();
         for pod in 0..=limits::HUB_TOMBSTONES {
-            gone.put(&pod.to_string(), now);
+            gone.put(uid(pod), now);
         }
-        assert!(!gone.since(now, "0"));
-        assert!(gone.since(now, "1"));
+        assert!(!gone.since(now, uid(0)));
+        assert!(gone.since(now, uid(1)));
         assert_eq!(gone.at.len(), gone.order.len());
     }
 }

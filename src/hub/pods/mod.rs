@@ -7,15 +7,18 @@ mod entry;
 mod gone;
 #[cfg(test)]
 mod tests;
+mod uid;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
     time::SystemTime,
 };
 
 use tokio::time::Instant;
 
 pub(crate) use entry::Entry;
+pub(crate) use uid::Uid;
 
 use self::{
     entry::{is_terminal, restarted},
@@ -23,7 +26,7 @@ use self::{
 };
 use crate::{
     hub::{Way, registry::SessionNumber, store::PodRow},
-    interlink, limits,
+    limits,
     wire::{PodRef, PodState, Presence},
 };
 
@@ -61,32 +64,40 @@ pub(crate) enum Applied {
     Refused,
 }
 
+/// Names and images of the containers in a pod's spec.
+pub(crate) type Names = Arc<[(String, String)]>;
+
 /// All pods by uid.
 #[derive(Debug, Default)]
 pub(crate) struct PodTable {
     /// Ordered, so that what is asked and told of them always comes in one order.
-    pods: BTreeMap<String, Entry>,
+    pods: BTreeMap<Uid, Box<Entry>>,
     /// The uids of each plugin's pods: what one plugin has is asked for whenever it connects, and the others may be
     /// thousands.
-    of_plugin: HashMap<String, BTreeSet<String>>,
+    of_plugin: HashMap<String, BTreeSet<Uid>>,
     /// Uids of what changed since [`PodTable::take_touched`].
-    touched: Vec<String>,
+    touched: Vec<Uid>,
     gone: Gone,
     active: HashMap<String, usize>,
-    terminal: VecDeque<(Instant, String)>,
+    terminal: VecDeque<(Instant, Uid)>,
 }
 
 impl PodTable {
     /// Enters a pod whose create is under way. An existing entry is left as it is.
-    pub(crate) fn begin(&mut self, pod: PodRef, plugin: &str, names: Vec<(String, String)>) -> Applied {
-        if self.pods.contains_key(&pod.uid) {
+    pub(crate) fn begin(&mut self, pod: &PodRef, plugin: &str, names: Names) -> Applied {
+        let Some(uid) = Uid::read(&pod.uid) else {
+            return Applied::Refused;
+        };
+        if self.pods.contains_key(&uid) {
             return Applied::Unchanged;
         }
         if self.pods.len() >= limits::HUB_PODS {
             return Applied::Refused;
         }
-        self.insert(Entry {
-            pod,
+        self.count(plugin, 1);
+        touch(&mut self.touched, uid);
+        let entry = Entry {
+            pod: pod.clone(),
             plugin: plugin.to_owned(),
             job_id: String::new(),
             answered: false,
@@ -104,7 +115,8 @@ impl PodTable {
             absent_since: None,
             terminal: false,
             terminal_at: None,
-        });
+        };
+        self.enter(uid, entry);
         Applied::Added
     }
 
@@ -113,28 +125,37 @@ impl PodTable {
         let mut entries: Vec<Entry> = rows.into_iter().map(Entry::from_row).collect();
         entries.sort_by_key(|entry| entry.terminal_at);
         for entry in entries {
+            // It was read before it was ever kept.
+            let Some(uid) = Uid::read(&entry.pod.uid) else {
+                continue;
+            };
             if entry.terminal {
                 let age = entry
                     .terminal_at
                     .and_then(|at| at.elapsed().ok())
                     .unwrap_or_default();
                 let since = now.checked_sub(age).unwrap_or(now);
-                self.terminal.push_back((since, entry.pod.uid.clone()));
+                self.terminal.push_back((since, uid));
             } else {
                 self.count(&entry.plugin, 1);
             }
-            self.enter(entry);
+            self.enter(uid, entry);
         }
     }
 
     /// The uids of all that changed since the last call: what the store must be told. One may come again.
-    pub(crate) fn take_touched(&mut self) -> Vec<String> {
+    pub(crate) fn take_touched(&mut self) -> Vec<Uid> {
         std::mem::take(&mut self.touched)
+    }
+
+    /// There is no store to be told.
+    pub(crate) fn forget_touched(&mut self) {
+        self.touched.clear();
     }
 
     /// The create that was promised did not come through: every container is reported as ended, with the reason.
     pub(crate) fn failed(&mut self, uid: &str, why: &str, now: Instant) {
-        let Some(entry) = self.pods.get_mut(uid) else {
+        let Some((uid, entry)) = self.find(uid) else {
             return;
         };
         let state = entry.ended_state("CreateRefused", why);
@@ -146,20 +167,20 @@ impl PodTable {
 
     /// The plugin answered the create.
     pub(crate) fn answered(&mut self, uid: &str, job_id: &str) {
-        touch(&mut self.touched, uid);
-        if let Some(entry) = self.pods.get_mut(uid) {
+        if let Some((uid, entry)) = self.find(uid) {
             entry.answered = true;
             entry.absent_since = None;
             if !job_id.is_empty() {
                 job_id.clone_into(&mut entry.job_id);
             }
+            touch(&mut self.touched, uid);
         }
     }
 
     /// A delete was asked for now, or (none) the first one was refused. False when that is no news.
     pub(crate) fn ask_delete(&mut self, uid: &str, at: Option<SystemTime>) -> bool {
-        match self.pods.get_mut(uid) {
-            Some(entry) if entry.delete_asked.is_some() != at.is_some() => {
+        match self.find(uid) {
+            Some((uid, entry)) if entry.delete_asked.is_some() != at.is_some() => {
                 entry.delete_asked = at;
                 touch(&mut self.touched, uid);
                 true
@@ -170,14 +191,14 @@ impl PodTable {
 
     /// The plugin confirmed a delete. A pod that is over, or that the plugin does not have, goes at once.
     pub(crate) fn deleted(&mut self, uid: &str, existed: bool, way: Way, now: Instant) -> Applied {
-        touch(&mut self.touched, uid);
-        match self.pods.get_mut(uid) {
-            Some(entry) if existed && !entry.terminal => {
+        match self.find(uid) {
+            Some((uid, entry)) if existed && !entry.terminal => {
                 entry.deleting = Some(way);
+                touch(&mut self.touched, uid);
                 Applied::Changed
             }
-            Some(_) => {
-                self.remove(uid, now);
+            Some((uid, _)) => {
+                self.take(uid, now);
                 Applied::Removed
             }
             None => Applied::Unchanged,
@@ -186,7 +207,11 @@ impl PodTable {
 
     /// Applies a whole state.
     pub(crate) fn apply(&mut self, source: Source<'_>, state: PodState) -> Applied {
-        let Some(pod) = state.pod.clone().filter(valid_ref) else {
+        let valid = |pod: &&PodRef| pod.namespace.len() <= 63 && pod.name.len() <= 253;
+        let Some(pod) = state.pod.as_ref().filter(valid) else {
+            return Applied::Refused;
+        };
+        let Some(uid) = Uid::read(&pod.uid) else {
             return Applied::Refused;
         };
         match state.presence() {
@@ -195,15 +220,15 @@ impl PodTable {
             Presence::Present => {}
         }
         let mut added = false;
-        match self.pods.get(&pod.uid) {
+        match self.pods.get(&uid) {
             Some(entry) if entry.plugin != source.plugin => return Applied::Refused,
             Some(_) => {}
             // The answer was under way when the pod went.
-            None if source.asked.is_some_and(|asked| self.gone.since(asked, &pod.uid)) => {
+            None if source.asked.is_some_and(|asked| self.gone.since(asked, uid)) => {
                 return Applied::Unchanged;
             }
             None => {
-                if self.begin(pod.clone(), source.plugin, Vec::new()) == Applied::Refused {
+                if self.begin(pod, source.plugin, Names::default()) == Applied::Refused {
                     return Applied::Refused;
                 }
                 // The plugin has it, so its create was answered in an earlier life of this hub.
@@ -211,13 +236,13 @@ impl PodTable {
                 added = true;
             }
         }
-        let Some(entry) = self.pods.get_mut(&pod.uid) else {
+        let Some(entry) = self.pods.get_mut(&uid) else {
             return Applied::Refused;
         };
         if entry.is_newer(source, state.seq) {
             return Applied::Unchanged;
         }
-        touch(&mut self.touched, &pod.uid);
+        touch(&mut self.touched, uid);
         entry.session = source.session;
         entry.absent_since = None;
         if !state.job_id.is_empty() {
@@ -240,7 +265,7 @@ impl PodTable {
         let same = entry.state.as_ref().is_some_and(|old| {
             old.containers == state.containers && old.init_containers == state.init_containers
         });
-        self.set_state(&pod.uid, state, source.now);
+        self.set_state(uid, state, source.now);
         match (added, same) {
             (true, _) => Applied::Added,
             (false, true) => Applied::Unchanged,
@@ -250,7 +275,7 @@ impl PodTable {
 
     /// The plugin is sure that it does not have this pod. `seq` is 0 when it does not say as of when.
     pub(crate) fn absent(&mut self, source: Source<'_>, uid: &str, seq: u64) -> Applied {
-        let Some(entry) = self.pods.get_mut(uid) else {
+        let Some((uid, entry)) = self.find(uid) else {
             return Applied::Unchanged;
         };
         if entry.plugin != source.plugin {
@@ -261,7 +286,7 @@ impl PodTable {
         }
         entry.session = source.session;
         if entry.deleting.is_some() {
-            self.remove(uid, source.now);
+            self.take(uid, source.now);
             return Applied::Removed;
         }
         if !entry.answered || entry.terminal {
@@ -286,7 +311,7 @@ impl PodTable {
 
     /// Drops the cached state of a pod, never its placement. False when it is not known.
     pub(crate) fn drop_state(&mut self, uid: &str) -> bool {
-        let Some(entry) = self.pods.get_mut(uid) else {
+        let Some((uid, entry)) = self.find(uid) else {
             return false;
         };
         if !entry.terminal {
@@ -299,7 +324,7 @@ impl PodTable {
 
     /// The plugin is to be asked about this pod by its name, until it has told a state.
     pub(crate) fn unread(&mut self, uid: &str) {
-        if let Some(entry) = self.pods.get_mut(uid).filter(|entry| !entry.terminal) {
+        if let Some((_, entry)) = self.find(uid).filter(|(_, entry)| !entry.terminal) {
             entry.unread = true;
         }
     }
@@ -312,18 +337,22 @@ impl PodTable {
             if !old && self.terminal.len() <= limits::TERMINAL_MAX {
                 break;
             }
-            let uid = uid.clone();
+            let uid = *uid;
             self.terminal.pop_front();
-            removed.extend(self.remove(&uid, now));
+            removed.extend(self.take(uid, now));
         }
         removed
     }
 
     /// Removes a pod.
     pub(crate) fn remove(&mut self, uid: &str, now: Instant) -> Option<Entry> {
-        let entry = self.pods.remove(uid)?;
+        self.take(Uid::read(uid)?, now)
+    }
+
+    fn take(&mut self, uid: Uid, now: Instant) -> Option<Entry> {
+        let entry = *self.pods.remove(&uid)?;
         if let Some(uids) = self.of_plugin.get_mut(&entry.plugin) {
-            uids.remove(uid);
+            uids.remove(&uid);
             if uids.is_empty() {
                 self.of_plugin.remove(&entry.plugin);
             }
@@ -331,7 +360,7 @@ impl PodTable {
         self.gone.put(uid, now);
         touch(&mut self.touched, uid);
         if entry.terminal {
-            self.terminal.retain(|(_, other)| other != uid);
+            self.terminal.retain(|(_, other)| *other != uid);
         } else {
             self.count(&entry.plugin, -1);
         }
@@ -340,18 +369,23 @@ impl PodTable {
 
     /// Removes all pods of a plugin.
     pub(crate) fn forget(&mut self, plugin: &str, now: Instant) -> Vec<Entry> {
-        let uids: Vec<String> = self.of(plugin).map(|entry| entry.pod.uid.clone()).collect();
-        uids.iter().filter_map(|uid| self.remove(uid, now)).collect()
+        let uids = self.of_plugin.get(plugin).cloned().unwrap_or_default();
+        uids.into_iter().filter_map(|uid| self.take(uid, now)).collect()
     }
 
     /// One pod.
     pub(crate) fn get(&self, uid: &str) -> Option<&Entry> {
-        self.pods.get(uid)
+        self.at(Uid::read(uid)?)
+    }
+
+    /// The same.
+    pub(crate) fn at(&self, uid: Uid) -> Option<&Entry> {
+        self.pods.get(&uid).map(Box::as_ref)
     }
 
     /// All pods.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.pods.values()
+        self.pods.values().map(Box::as_ref)
     }
 
     /// How many pods are known.
@@ -362,7 +396,7 @@ impl PodTable {
     /// Pods of one plugin.
     pub(crate) fn of<'a>(&'a self, plugin: &'a str) -> impl Iterator<Item = &'a Entry> {
         let uids = self.of_plugin.get(plugin).into_iter().flatten();
-        uids.filter_map(|uid| self.pods.get(uid))
+        uids.filter_map(|uid| self.at(*uid))
     }
 
     /// Pods of one plugin that are not over.
@@ -370,25 +404,29 @@ impl PodTable {
         self.active.get(plugin).copied().unwrap_or(0)
     }
 
-    fn insert(&mut self, entry: Entry) {
-        self.count(&entry.plugin, 1);
-        touch(&mut self.touched, &entry.pod.uid);
-        self.enter(entry);
+    fn find(&mut self, uid: &str) -> Option<(Uid, &mut Entry)> {
+        let uid = Uid::read(uid)?;
+        Some((uid, self.pods.get_mut(&uid)?))
     }
 
     /// A pod stays with its plugin as long as it is known.
-    fn enter(&mut self, entry: Entry) {
-        let uid = entry.pod.uid.clone();
-        let uids = self.of_plugin.entry(entry.plugin.clone()).or_default();
-        uids.insert(uid.clone());
-        self.pods.insert(uid, entry);
+    fn enter(&mut self, uid: Uid, entry: Entry) {
+        match self.of_plugin.get_mut(&entry.plugin) {
+            Some(uids) => uids.insert(uid),
+            None => self
+                .of_plugin
+                .entry(entry.plugin.clone())
+                .or_default()
+                .insert(uid),
+        };
+        self.pods.insert(uid, Box::new(entry));
     }
 
-    fn set_state(&mut self, uid: &str, mut state: PodState, now: Instant) {
+    fn set_state(&mut self, uid: Uid, mut state: PodState, now: Instant) {
         // A decoded list has room for four, of 300 bytes each, and is kept as long as the pod.
         state.containers.shrink_to_fit();
         state.init_containers.shrink_to_fit();
-        let Some(entry) = self.pods.get_mut(uid) else {
+        let Some(entry) = self.pods.get_mut(&uid) else {
             return;
         };
         let (was, is) = (entry.terminal, is_terminal(&state));
@@ -397,18 +435,24 @@ impl PodTable {
         entry.state = Some(state);
         entry.unread = false;
         touch(&mut self.touched, uid);
+        if is == was {
+            return;
+        }
         let plugin = entry.plugin.clone();
-        if is && !was {
-            self.terminal.push_back((now, uid.to_owned()));
+        if is {
+            self.terminal.push_back((now, uid));
             self.count(&plugin, -1);
-        } else if was && !is {
-            self.terminal.retain(|(_, other)| other != uid);
+        } else {
+            self.terminal.retain(|(_, other)| *other != uid);
             self.count(&plugin, 1);
         }
     }
 
     fn count(&mut self, plugin: &str, by: isize) {
-        let count = self.active.entry(plugin.to_owned()).or_default();
+        let count = match self.active.get_mut(plugin) {
+            Some(count) => count,
+            None => self.active.entry(plugin.to_owned()).or_default(),
+        };
         *count = count.saturating_add_signed(by);
         if *count == 0 {
             self.active.remove(plugin);
@@ -417,12 +461,8 @@ impl PodTable {
 }
 
 /// What is changed in several steps is noted once.
-fn touch(touched: &mut Vec<String>, uid: &str) {
-    if touched.last().is_none_or(|last| last != uid) {
-        touched.push(uid.to_owned());
+fn touch(touched: &mut Vec<Uid>, uid: Uid) {
+    if touched.last() != Some(&uid) {
+        touched.push(uid);
     }
-}
-
-fn valid_ref(pod: &PodRef) -> bool {
-    interlink::is_uid(&pod.uid) && pod.namespace.len() <= 63 && pod.name.len() <= 253
 }

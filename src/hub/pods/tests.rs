@@ -56,7 +56,7 @@ fn ended(seq: u64, restart_count: u32) -> PodState {
 
 fn answered() -> PodTable {
     let mut table = PodTable::default();
-    table.begin(pod(), "p", vec![("main".into(), "image".into())]);
+    table.begin(&pod(), "p", [("main".into(), "image".into())].into());
     table.answered(UID, "job");
     table
 }
@@ -145,7 +145,7 @@ fn a_pod_that_shows_up_again_is_not_suspected_any_more() {
 #[test]
 fn a_pod_whose_create_is_not_answered_is_never_lost() {
     let (mut table, now) = (PodTable::default(), Instant::now());
-    table.begin(pod(), "p", Vec::new());
+    table.begin(&pod(), "p", Names::default());
     assert_eq!(table.absent(source(now), UID, 0), Applied::Unchanged);
 }
 
@@ -307,7 +307,7 @@ fn the_pods_of_a_plugin_are_told_in_one_order_and_no_others() {
     let uid = |n: u8| format!("11111111-2222-3333-4444-55555555555{n}");
     for (n, plugin) in [(3, "a"), (1, "a"), (2, "b"), (4, "a")] {
         let pod = PodRef::new(uid(n), "ns", "n");
-        assert_eq!(table.begin(pod, plugin, Vec::new()), Applied::Added);
+        assert_eq!(table.begin(&pod, plugin, Names::default()), Applied::Added);
     }
     let of = |table: &PodTable, plugin: &str| -> Vec<String> {
         table.of(plugin).map(|entry| entry.pod.uid.clone()).collect()

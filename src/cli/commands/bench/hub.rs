@@ -14,3 +14,10 @@ pub(super) async fn run(args: BenchArgs) -> anyhow::Result<Exit> {
     let report = hub::run(args.quick, &args.only, plan(&args), &progress).await?;
     print(&report, args.output, |report| tables::text(&report.rows))
 }
+
+/// On a thread of its own, with a runtime of its own.
+pub(super) fn path(load: String, peer: String, requests: u64) -> anyhow::Result<Exit> {
+    let work = std::thread::spawn(move || hub::path::run(&load, &peer, requests));
+    work.join().unwrap_or_else(|_| anyhow::bail!("it panicked"))?;
+    Ok(Exit::Ok)
+}

@@ -31,6 +31,7 @@ pub(super) async fn run(command: BenchCommand) -> anyhow::Result<Exit> {
     match command {
         BenchCommand::Link(args) => link::run(args).await,
         BenchCommand::Hub(args) => hub::run(args).await,
+        BenchCommand::HubPath { load, peer, requests } => hub::path(load, peer, requests),
         BenchCommand::Report(args) => report::run(&args),
         BenchCommand::Codec(args) => codec::run(args).await,
         BenchCommand::Fleet(args) => fleet::run(args).await,
