@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use serde_json::Value;
-use towline::interlink::{PodCreateRequests, PodStatus, complete, parse, validate_create};
+use towline::interlink::{PodCreateRequests, PodStatus, complete, read, surely_holds, validate_create};
 
 use super::{Operation, Scenario, samples};
 
@@ -21,6 +21,7 @@ pub(super) fn all() -> Vec<Scenario> {
     vec![
         body("rest-read-create", |_| read_create()),
         body("rest-write-create", |_| write_create()),
+        body("rest-check-payload", |_| check_payload()),
         Scenario {
             unit: "pod",
             per: PODS,
@@ -32,7 +33,7 @@ pub(super) fn all() -> Vec<Scenario> {
 /// What the virtual kubelet sent, read and checked.
 fn read_create() -> Operation {
     Box::new(|| {
-        let create: PodCreateRequests = parse(black_box(samples::CREATE)).expect("the fixture is a create");
+        let create: PodCreateRequests = read(black_box(samples::CREATE)).expect("the fixture is a create");
         assert_eq!(validate_create(&create), Ok(()), "the fixture is a good create");
         black_box(create);
     })
@@ -40,8 +41,8 @@ fn read_create() -> Operation {
 
 /// What the plugin gets, sorted to its containers and written.
 fn write_create() -> Operation {
-    let create: PodCreateRequests = parse(samples::CREATE).expect("the fixture is a create");
-    let write = |create: &PodCreateRequests| serde_json::to_vec(&create.retrieve()).expect("it is written");
+    let create: PodCreateRequests = read(samples::CREATE).expect("the fixture is a create");
+    let write = |create: &PodCreateRequests| create.retrieve().to_payload().expect("it is written");
     let (written, created): (Value, Value) = (
         serde_json::from_slice(&write(&create)).expect("it is JSON"),
         serde_json::from_slice(samples::CREATED).expect("the fixture is JSON"),
@@ -52,6 +53,18 @@ fn write_create() -> Operation {
         let body = write(black_box(&create));
         assert_eq!(body.len(), size, "the plugin gets something else");
         black_box(body);
+    })
+}
+
+/// What a plugin looks at before its handler gets the payload.
+fn check_payload() -> Operation {
+    let create: PodCreateRequests = read(samples::CREATE).expect("the fixture is a create");
+    let uid = create.pod.uid().to_owned();
+    Box::new(move || {
+        assert!(
+            surely_holds(black_box(samples::CREATED), &uid),
+            "its pod is in it"
+        )
     })
 }
 
