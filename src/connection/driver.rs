@@ -7,6 +7,7 @@
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -117,7 +118,7 @@ impl<T: Transport> Driver<T> {
     #[allow(clippy::manual_async_fn)]
     pub(super) fn run(mut self) -> impl Future<Output = ()> + Send {
         async move {
-            let ended = match poll_fn(|cx| self.poll_end(cx)).await {
+            let ended = match poll_fn(|cx| self.poll_caught(cx)).await {
                 End::Lost(ended) => {
                     Box::pin(self.tell_fault(&ended)).await;
                     ended
@@ -134,6 +135,21 @@ impl<T: Transport> Driver<T> {
             };
             self.finish(ended);
         }
+    }
+
+    /// A panic, of whom is told or of this task, ends the connection: else its callers would wait for ever.
+    fn poll_caught(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_end(cx)));
+        polled.unwrap_or_else(|_| {
+            let reason = "the connection's task has panicked";
+            tracing::error!("{reason}");
+            Poll::Ready(End::Lost(Ended {
+                code: CloseCode::ABNORMAL,
+                reason: reason.into(),
+                by_peer: false,
+                retry_after: Duration::ZERO,
+            }))
+        })
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -235,6 +251,7 @@ impl<T: Transport> Driver<T> {
             inner.session.handle_timeout(now);
         }
         inner.session.swap_events(&mut self.events);
+        self.shared.set_open(inner.session.is_open());
     }
 
     /// Hands in the answers that were made at once; says how the session then stands.

@@ -1,6 +1,10 @@
 //! The end of a connection: close frames, and everybody told.
 
-use std::{future::poll_fn, time::Duration};
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use super::{Ended, driver::Driver, form};
 use crate::{
@@ -49,9 +53,16 @@ impl<T: Transport> Driver<T> {
         let _ = tokio::time::timeout(CLOSE_GRACE, close).await;
     }
 
+    /// Tells all that happened, also when one of those who are told panics.
+    fn tell_all(&mut self) {
+        while catch_unwind(AssertUnwindSafe(|| drop(self.tell()))).is_err() {}
+    }
+
     pub(super) fn finish(&mut self, mut ended: Ended) {
+        // After a panic something may be left.
+        self.tell_all();
         self.collect(|inner| inner.session.handle_lost());
-        let _ = self.tell();
+        self.tell_all();
         if ended.by_peer {
             // Known only now when GoAway and the close came in one read.
             ended.retry_after = self.retry_after;

@@ -174,7 +174,7 @@ impl Connection {
 
     /// Whether the connection still takes calls (not ended, not draining either way).
     pub fn is_open(&self) -> bool {
-        self.shared.look(|inner| inner.session.is_open())
+        self.shared.is_open()
     }
 
     /// When the last link message of the peer came.

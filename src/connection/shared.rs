@@ -33,6 +33,8 @@ pub(super) struct Shared {
     coming: AtomicBool,
     /// The connection task has ended: who leaves something sees to it alone.
     over: AtomicBool,
+    /// Whether calls are taken, as of the last change: asked often, and must not wait for a packet to be read.
+    open: AtomicBool,
     /// Of the connection task.
     pub(super) task: AtomicWaker,
     pub(super) end: Told<Option<Ended>>,
@@ -129,6 +131,7 @@ impl Running {
 impl Shared {
     pub(super) fn new(session: Session) -> Self {
         Self {
+            open: AtomicBool::new(session.is_open()),
             inner: Mutex::new(Inner {
                 session,
                 pending: StreamMap::default(),
@@ -177,9 +180,22 @@ impl Shared {
 
     /// Changes the state and wakes the connection task if there is something to write or tell.
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
-        let result = change(&mut self.lock());
+        let mut inner = self.lock();
+        let result = change(&mut inner);
+        self.set_open(inner.session.is_open());
+        drop(inner);
         self.wake();
         result
+    }
+
+    /// Whether calls are taken.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// To be said while the state is locked.
+    pub(super) fn set_open(&self, open: bool) {
+        self.open.store(open, Ordering::Release);
     }
 
     /// The connection task has something to do.

@@ -7,7 +7,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
 use super::{
     flight::{Entered, Flight, deleted},
@@ -61,8 +60,6 @@ struct Deleting {
 #[derive(Debug, Default)]
 pub(crate) struct CallTable {
     state: Mutex<State>,
-    /// Something new is pending.
-    pub(crate) pending_added: Notify,
 }
 
 impl CallTable {
@@ -187,8 +184,6 @@ impl CallTable {
             .entry(plugin.to_owned())
             .or_default()
             .insert(delete.pod.uid.clone(), delete);
-        drop(state);
-        self.pending_added.notify_waiters();
         Ok(())
     }
 
@@ -227,10 +222,17 @@ impl CallTable {
         lock(&self.state).pending.contains_key(plugin)
     }
 
+    /// The plugin for which a delete of this pod is kept.
+    pub(crate) fn pending_at(&self, uid: &str) -> Option<String> {
+        let state = lock(&self.state);
+        let mut kept = state.pending.iter();
+        let (plugin, _) = kept.find(|(_, deletes)| deletes.contains_key(uid))?;
+        Some(plugin.clone())
+    }
+
     /// Whether a delete of this pod is kept.
     pub(crate) fn is_pending(&self, uid: &str) -> bool {
-        let state = lock(&self.state);
-        state.pending.values().any(|deletes| deletes.contains_key(uid))
+        self.pending_at(uid).is_some()
     }
 
     /// Whether this uid was deleted.

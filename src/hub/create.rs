@@ -299,7 +299,7 @@ impl Drop for Landing<'_> {
         let result = self.result.take().unwrap_or_else(lost);
         // A delete kept meanwhile may go now.
         if result.is_err() {
-            self.hub.calls.pending_added.notify_waiters();
+            self.hub.delete_kept_now(self.uid);
         }
         self.flight.finish(result);
     }

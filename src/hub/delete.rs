@@ -253,6 +253,6 @@ impl Drop for Landing<'_> {
             self.hub.delete_asked(self.uid, None);
         }
         self.flight.finish(result);
-        self.hub.calls.pending_added.notify_waiters();
+        self.hub.delete_kept_now(self.uid);
     }
 }

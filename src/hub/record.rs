@@ -183,6 +183,7 @@ impl Hub {
         let uid = delete.pod.uid.clone();
         let row = self.store.is_durable().then(|| delete.row(plugin));
         self.calls.keep(plugin, delete)?;
+        self.registry.delete_now(plugin);
         self.count_pending();
         if let Some(row) = row {
             if !planted::is(Bug::DeleteNotRecorded) {
@@ -191,6 +192,13 @@ impl Hub {
             self.uid_buried(&uid);
         }
         Ok(())
+    }
+
+    /// A create or delete of this pod has ended, for which a delete that is kept has waited.
+    pub(crate) fn delete_kept_now(&self, uid: &str) {
+        if let Some(plugin) = self.calls.pending_at(uid) {
+            self.registry.delete_now(&plugin);
+        }
     }
 
     /// The plugin confirmed a delete.

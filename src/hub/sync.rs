@@ -1,21 +1,14 @@
 //! Keeps the state table true: the first read of a plugin's pods, the regular one, and the deletes that wait.
 
-use std::{
-    collections::HashSet,
-    pin::{Pin, pin},
-    sync::atomic::Ordering,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::atomic::Ordering, time::Duration};
 
 use futures::{StreamExt, stream};
-use tokio::{
-    sync::futures::Notified,
-    time::{Instant, sleep, timeout, timeout_at},
-};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     Hub,
     call::request,
+    calls::PendingDelete,
     delete::may_come_later,
     peer::Link,
     registry::{Mark, Phase, Route},
@@ -71,7 +64,7 @@ pub(crate) async fn run(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
 async fn keep_reading(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
     if !hub.unread(&link.plugin).is_empty() {
         // While the plugin was away.
-        route.read_now.notify_one();
+        route.nudges.read.notify_one();
     }
     let first = if plan.read_soon && !plan.first_read {
         // Spread, for after a restart all plugins come back at once.
@@ -81,8 +74,8 @@ async fn keep_reading(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
     };
     let mut due = Instant::now() + first;
     loop {
-        // True when it was asked for before it was due.
-        let asked_for = timeout_at(due, route.read_now.notified()).await.is_ok();
+        // What is due goes first: who asks again and again must not put off the read of all.
+        let asked_for = Instant::now() < due && timeout_at(due, route.nudges.read.notified()).await.is_ok();
         let read = if asked_for {
             Box::pin(read_named(hub, link, route, hub.unread(&link.plugin))).await
         } else {
@@ -93,7 +86,6 @@ async fn keep_reading(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
         }
         let again = (asked_for && read.is_err()) || hub.has_suspects(&link.plugin);
         let next = Instant::now() + interval(hub, plan, again);
-        // Who asks for states again and again must not put off the read of all.
         due = if asked_for { due.min(next) } else { next };
         if let Err(status) = read {
             tracing::debug!(plugin = %link.plugin, error = %status, "pods could not be read");
@@ -104,25 +96,32 @@ async fn keep_reading(hub: &Hub, link: &Link, route: &Route, plan: Plan) {
 /// Makes the deletes that are kept for the plugin, as they come.
 async fn keep_deleting(hub: &Hub, link: &Link, route: &Route) {
     loop {
-        let mut added = pin!(hub.calls.pending_added.notified());
         if hub.calls.has_pending(&link.plugin) {
-            Box::pin(try_deletes(hub, link, route, added)).await;
+            Box::pin(make_deletes(hub, link, route)).await;
         } else {
-            added.as_mut().await;
+            route.nudges.deletes.notified().await;
         }
     }
 }
 
-/// Makes the deletes that are kept, once. Those that the plugin did not confirm are left for the next time: after a
-/// while, or when another one has been added.
-async fn try_deletes(hub: &Hub, link: &Link, route: &Route, added: Pin<&mut Notified<'_>>) {
-    // None is sent before it is on the disk.
-    if hub.store.committed().await.is_err() {
-        return sleep(DELETE_AGAIN).await;
-    }
-    replay_deletes(hub, link, route).await;
-    if hub.calls.has_pending(&link.plugin) {
-        let _ = timeout(DELETE_AGAIN, added).await;
+/// Makes the deletes that are kept until none is left. One that the plugin did not confirm is tried again after a while,
+/// however many are added meanwhile.
+async fn make_deletes(hub: &Hub, link: &Link, route: &Route) {
+    let mut tried = HashSet::new();
+    let mut again = Instant::now() + DELETE_AGAIN;
+    while hub.calls.has_pending(&link.plugin) {
+        // None is sent before it is on the disk.
+        if hub.store.committed().await.is_ok() {
+            let mut kept = hub.calls.pending(&link.plugin);
+            kept.retain(|delete| tried.insert(delete.pod.uid.clone()));
+            replay_deletes(hub, link, route, kept).await;
+        }
+        if hub.calls.has_pending(&link.plugin)
+            && timeout_at(again, route.nudges.deletes.notified()).await.is_err()
+        {
+            tried.clear();
+            again = Instant::now() + DELETE_AGAIN;
+        }
     }
 }
 
@@ -256,8 +255,7 @@ fn apply(hub: &Hub, link: &Link, asked: Instant, states: Vec<PodState>) {
     }
 }
 
-async fn replay_deletes(hub: &Hub, link: &Link, route: &Route) {
-    let kept = hub.calls.pending(&link.plugin);
+async fn replay_deletes(hub: &Hub, link: &Link, route: &Route, kept: Vec<PendingDelete>) {
     stream::iter(kept)
         .for_each_concurrent(DELETES_AT_ONCE, |delete| async move {
             let deadline = Instant::now() + limits::DELETE_TIMEOUT;

@@ -23,6 +23,9 @@ use towline::{
 
 use crate::carrier::{Faults, Pair, pair};
 
+/// The number of an event that makes a peer panic.
+const PANICS: u64 = 666_666;
+
 /// A peer that answers status at once, never answers creates, and streams `total` bytes of log.
 #[derive(Debug)]
 pub(crate) struct Fake {
@@ -155,6 +158,7 @@ impl Peer for Fake {
     }
 
     fn pod_event(&self, event: PodEvent) {
+        assert_ne!(event.seq, PANICS, "one that is told panics");
         self.events.lock().unwrap().push(event.seq);
         self.last.send_replace(event.seq);
     }
@@ -350,6 +354,26 @@ async fn a_panic_in_a_handler_ends_that_call_only() {
     };
     assert_eq!(ends.hub.call(request).await.unwrap_err().kind(), Code::Internal);
     ends.hub.call(status()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_who_is_told_of_an_event_ends_the_connection_and_all_its_calls() {
+    let ends = connect(0).await;
+    let hub = ends.hub.clone();
+    let calling = tokio::spawn(async move { hub.call(create()).await });
+    ends.hub.call(status()).await.unwrap();
+    for seq in [PANICS, PANICS, 1] {
+        let event = PodEvent {
+            epoch: 1,
+            seq,
+            ..PodEvent::default()
+        };
+        ends.plugin.send_event(event);
+    }
+    assert_eq!(ends.hub.ended().await.code, CloseCode::ABNORMAL);
+    assert!(!ends.hub.is_open());
+    assert_eq!(calling.await.unwrap().unwrap_err().reason, reason::SESSION_LOST);
+    ends.plugin.ended().await;
 }
 
 #[tokio::test(start_paused = true)]

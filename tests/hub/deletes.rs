@@ -12,7 +12,8 @@ use towline::{
 };
 
 use crate::fake::{
-    Site, connect, connect_with, create, created, delete, delete_at, hub, metric, pod, registration, until,
+    Site, connect, connect_with, create, created, delete, delete_at, hub, metric, pod, pod_of, registration,
+    uid, until,
 };
 
 #[tokio::test(start_paused = true)]
@@ -95,6 +96,37 @@ async fn a_plugin_that_is_too_busy_for_a_delete_gets_it_again() {
     deleting.await.unwrap().unwrap();
     link.next().await.deleted();
     until("replayed", || metric(&hub, "towline_deletes_pending") == "0").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletes_that_a_plugin_cannot_make_now_are_not_repeated_for_each_that_is_added() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    connect(&hub, &site).await.cut().await;
+    let delete = |n| delete_at(&hub, Some("p"), pod_of(&uid(n), "p"));
+    delete(0).await.unwrap().unwrap();
+    let mut link = connect(&hub, &site).await;
+    let busy = || Status::new(Code::Unavailable, "", "its disk is full");
+    let began = Instant::now();
+    let first = link.next().await;
+    assert_eq!(first.uid(), uid(0));
+    first.fail(busy());
+    for n in 1..4 {
+        sleep(Duration::from_secs(1)).await;
+        let deleting = delete(n);
+        // By its own call, and once more as one that is kept.
+        for _ in 0..2 {
+            let asked = link.next().await;
+            assert_eq!(asked.uid(), uid(n), "and none of those before it");
+            asked.fail(busy());
+        }
+        deleting.await.unwrap().unwrap();
+    }
+    assert!(began.elapsed() < Duration::from_secs(9));
+    for _ in 0..4 {
+        link.next().await.deleted();
+    }
+    assert!(began.elapsed() >= Duration::from_secs(10));
+    until("all are made", || metric(&hub, "towline_deletes_pending") == "0").await;
 }
 
 #[tokio::test(start_paused = true)]

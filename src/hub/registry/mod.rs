@@ -19,12 +19,15 @@ use std::{
     time::SystemTime,
 };
 
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
+};
 
 pub(crate) use plugin::{Plugin, Pulse};
 pub(crate) use session::{Phase, Route, SessionNumber};
 
-use self::session::Session;
+use self::session::{Nudges, Session};
 use crate::{
     code::Code,
     connection::{Connection, told::Told},
@@ -138,7 +141,7 @@ impl Registry {
             route: None,
             calls: Arc::new(Semaphore::new(taken)),
             creates: Arc::new(Semaphore::new((taken - taken / 4).max(1))),
-            read_now: Arc::default(),
+            nudges: Arc::default(),
         };
         // A plugin that says nothing of its node is ready by being there.
         let node = register.node_status.take().unwrap_or(NodeStatus {
@@ -251,7 +254,7 @@ impl Registry {
             unanswered: Unanswered::default(),
             calls: session.calls.clone(),
             creates: session.creates.clone(),
-            read_now: session.read_now.clone(),
+            nudges: session.nudges.clone(),
         });
         session.route = Some(route.clone());
         Some(route)
@@ -349,12 +352,18 @@ impl Registry {
     /// Has the pods that are unread asked about, if the plugin is connected. As often as it is asked: one read takes them
     /// all.
     pub(crate) fn read_now(&self, name: &str) {
-        if let Some(session) = lock(&self.state)
-            .plugins
-            .get(name)
-            .and_then(|plugin| plugin.session.as_ref())
-        {
-            session.read_now.notify_one();
+        self.nudge(name, |nudges| &nudges.read);
+    }
+
+    /// Has the deletes that are kept for a plugin made, if it is connected.
+    pub(crate) fn delete_now(&self, name: &str) {
+        self.nudge(name, |nudges| &nudges.deletes);
+    }
+
+    fn nudge(&self, name: &str, which: impl FnOnce(&Nudges) -> &Notify) {
+        let state = lock(&self.state);
+        if let Some(session) = state.plugins.get(name).and_then(|plugin| plugin.session.as_ref()) {
+            which(&session.nudges).notify_one();
         }
     }
 

@@ -49,8 +49,16 @@ pub(crate) struct Route {
     pub(crate) calls: Arc<Semaphore>,
     /// Creates may not take all of them: deletes and status reads must get through.
     pub(crate) creates: Arc<Semaphore>,
+    pub(crate) nudges: Arc<Nudges>,
+}
+
+/// What wakes the task of a session.
+#[derive(Debug, Default)]
+pub(crate) struct Nudges {
     /// There are pods that are to be asked about by name now.
-    pub(crate) read_now: Arc<Notify>,
+    pub(crate) read: Notify,
+    /// Deletes are kept for the plugin that may go now.
+    pub(crate) deletes: Notify,
 }
 
 /// A session as the registry keeps it.
@@ -62,5 +70,5 @@ pub(super) struct Session {
     pub(super) route: Option<Arc<Route>>,
     pub(super) calls: Arc<Semaphore>,
     pub(super) creates: Arc<Semaphore>,
-    pub(super) read_now: Arc<Notify>,
+    pub(super) nudges: Arc<Nudges>,
 }
