@@ -44,7 +44,7 @@ bench: ## Benchmarks beside their peers; results in target/bench (JSON) and targ
 bench-docs: ## Measure anew for docs/BENCHMARKS.md: an idle machine, some twenty minutes
 	mkdir -p docs/bench
 	for bench in $(BENCHES); do
-	    args=$$(case $$bench in hub) echo --rounds 3 ;; fleet) echo --plugins 5000 --tls ;; esac)
+	    args=$$(case $$bench in hub) echo --rounds 5 ;; fleet) echo --plugins 5000 --tls ;; esac)
 	    $(TOWLINE_BENCH) $$bench $$args -o json > docs/bench/$$bench.json.new
 	    mv docs/bench/$$bench.json.new docs/bench/$$bench.json
 	done

@@ -18,6 +18,8 @@ mod names;
 mod node;
 mod payload;
 mod pod;
+#[cfg(test)]
+mod quick_tests;
 mod scan;
 mod spec;
 mod state;
