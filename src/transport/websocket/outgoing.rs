@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn bytes_that_another_holds_are_not_changed_by_masking() {
         let held = Bytes::from(vec![1; 200]);
-        written(Role::Client, &[held.clone()], usize::MAX);
+        written(Role::Client, std::slice::from_ref(&held), usize::MAX);
         assert!(held.iter().all(|byte| *byte == 1));
     }
 }
