@@ -412,3 +412,12 @@ pub const GRPC_RESET_KEPT: Duration = Duration::from_secs(300);
 /// Connections at once on a gRPC listener, links included: every plugin name twice, for those that come back before
 /// their old connection was missed. The next one pays: it is told ENHANCE_YOUR_CALM.
 pub const GRPC_CONNECTIONS: usize = 2 * HUB_PLUGINS;
+
+/// The longest beginning of at most `max` bytes that ends between characters.
+pub(crate) fn cut(text: &str, max: usize) -> &str {
+    let mut end = text.len().min(max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}

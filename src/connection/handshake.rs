@@ -5,7 +5,7 @@ use std::{fmt, future::poll_fn, sync::Arc, time::Duration};
 use super::{Connection, Peer, driver::Driver, ending::broken, form, now, shared::Shared};
 use crate::{
     code::CloseCode,
-    envelope,
+    envelope, limits,
     session::{Config, Event, Session, State},
     transport::{Message, Transport, TransportError},
     wire::{Register, Subprotocol, Welcome},
@@ -67,7 +67,7 @@ impl<T> fmt::Debug for Registered<T> {
     }
 }
 
-/// Reads Register from an accepted transport, at most [`crate::limits::REGISTER_TIMEOUT`].
+/// Reads Register from an accepted transport, at most [`limits::REGISTER_TIMEOUT`].
 ///
 /// # Errors
 /// When no good Register came; the transport was then closed with the fitting code.
@@ -275,11 +275,7 @@ impl<T: Transport> Half<T> {
     /// Closes as well as it goes.
     async fn close(&mut self, code: CloseCode, reason: &str) {
         debug_assert!(self.session.state() == State::Closed || code == CloseCode::NORMAL);
-        let mut end = reason.len().min(crate::limits::MAX_CLOSE_REASON);
-        while !reason.is_char_boundary(end) {
-            end -= 1;
-        }
-        let reason = reason[..end].to_owned();
+        let reason = limits::cut(reason, limits::MAX_CLOSE_REASON).to_owned();
         if self.transport.closes_by_go_away() {
             self.session.farewell(code, &reason);
         }

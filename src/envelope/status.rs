@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::read::{Bad, body_of, null};
-use crate::{code::Code, wire::Status};
+use crate::{code::Code, limits, wire::Status};
 
 /// Longest body that stands in for a message, in bytes: a plugin that answers with a page of HTML is not passed on
 /// whole.
@@ -112,15 +112,10 @@ fn text_of(body: &RawValue) -> String {
     let inner = ["detail", "error", "message"]
         .into_iter()
         .find_map(|key| read.get(key)?.as_str());
-    let mut text = match (&read, inner) {
-        (Value::String(text), _) => text.clone(),
-        (_, Some(text)) => text.to_owned(),
-        _ => body.get().to_owned(),
+    let text = match (&read, inner) {
+        (Value::String(text), _) => text.as_str(),
+        (_, Some(text)) => text,
+        _ => body.get(),
     };
-    let mut end = text.len().min(MAX_BODY_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.truncate(end);
-    text
+    limits::cut(text, MAX_BODY_TEXT).to_owned()
 }

@@ -211,6 +211,7 @@ impl Hub {
         result: Result<(CreateStruct, SessionNumber), Status>,
     ) -> Result<CreateStruct, Status> {
         let uid = &new.pod.uid;
+        let promised = result.is_err() && flight.fail();
         match &result {
             Ok((created, session)) => {
                 self.create_answered(uid, &created.pod_jid);
@@ -220,7 +221,7 @@ impl Hub {
                 }
             }
             // The caller believes that it will be done: the pod itself must say that it was not.
-            Err(status) if flight.fail() && status.reason != reason::DELETED => {
+            Err(status) if promised && status.reason != reason::DELETED => {
                 self.create_refused_late(uid, &status.message);
             }
             Err(_) => self.create_failed(uid),

@@ -29,7 +29,7 @@ impl Session {
             _ => return self.close(code, why),
         }
         self.state = State::Draining;
-        self.closing = Some((code, cut(why, limits::MAX_CLOSE_REASON)));
+        self.closing = Some((code, limits::cut(why, limits::MAX_CLOSE_REASON).to_owned()));
         self.drain_deadline = Some(now + grace);
         self.said = Some(code);
         self.schedule.go_away(GoAway {
@@ -98,7 +98,7 @@ impl Session {
             return;
         }
         self.end_all();
-        let reason = cut(why, limits::MAX_CLOSE_REASON);
+        let reason = limits::cut(why, limits::MAX_CLOSE_REASON).to_owned();
         self.events.push_back(Event::Closed { code, reason });
     }
 
@@ -112,7 +112,7 @@ impl Session {
         self.said = Some(code);
         self.schedule.go_away(GoAway {
             code: u32::from(code.0),
-            reason: cut(why, limits::MAX_CLOSE_REASON),
+            reason: limits::cut(why, limits::MAX_CLOSE_REASON).to_owned(),
             // As any close, it says nothing of calls: each of them may have begun.
             last_stream: u32::MAX,
             grace_ms: 0,
@@ -158,13 +158,4 @@ impl Session {
                 .push_back(Event::Response(id, Response::failed(status).into()));
         }
     }
-}
-
-/// The longest prefix of at most `max` bytes that ends between characters.
-fn cut(text: &str, max: usize) -> String {
-    let mut end = text.len().min(max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
 }

@@ -78,11 +78,7 @@ pub(crate) fn told(status: StatusCode, body: &[u8]) -> String {
     if text.trim_start().is_empty() {
         return format!("HTTP {status}");
     }
-    let mut end = text.len().min(limits::UPSTREAM_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
+    limits::cut(text, limits::UPSTREAM_TEXT).to_owned()
 }
 
 #[cfg(test)]

@@ -189,7 +189,6 @@ fn what_an_older_session_says_late_is_no_news() {
     let (mut table, now) = (answered(), Instant::now());
     let over = |session, epoch| Source {
         session: SessionNumber(session),
-        way: Way::Link,
         epoch,
         ..source(now)
     };

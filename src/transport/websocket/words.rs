@@ -60,11 +60,8 @@ pub(super) fn close(code: u16, reason: &str) -> Bytes {
     if !may_travel(code) {
         return Bytes::new();
     }
-    let mut end = reason.len().min(limits::MAX_CLOSE_REASON);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    [&code.to_be_bytes(), &reason.as_bytes()[..end]].concat().into()
+    let reason = limits::cut(reason, limits::MAX_CLOSE_REASON);
+    [&code.to_be_bytes(), reason.as_bytes()].concat().into()
 }
 
 /// What fits into a control frame.
