@@ -183,7 +183,6 @@ impl Hub {
         let uid = delete.pod.uid.clone();
         let row = self.store.is_durable().then(|| delete.row(plugin));
         self.calls.keep(plugin, delete)?;
-        self.registry.delete_now(plugin);
         self.count_pending();
         if let Some(row) = row {
             if !planted::is(Bug::DeleteNotRecorded) {
@@ -191,6 +190,7 @@ impl Hub {
             }
             self.uid_buried(&uid);
         }
+        self.registry.delete_now(plugin);
         Ok(())
     }
 

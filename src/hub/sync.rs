@@ -104,11 +104,11 @@ async fn keep_deleting(hub: &Hub, link: &Link, route: &Route) {
     }
 }
 
-/// Makes the deletes that are kept until none is left. One that the plugin did not confirm is tried again after a while,
-/// however many are added meanwhile.
+/// Makes the deletes that are kept until none is left. Those that the plugin did not confirm are tried again a while after
+/// they were tried, however many are added meanwhile.
 async fn make_deletes(hub: &Hub, link: &Link, route: &Route) {
     let mut tried = HashSet::new();
-    let mut again = Instant::now() + DELETE_AGAIN;
+    let mut again = None;
     while hub.calls.has_pending(&link.plugin) {
         // None is sent before it is on the disk.
         if hub.store.committed().await.is_ok() {
@@ -116,11 +116,12 @@ async fn make_deletes(hub: &Hub, link: &Link, route: &Route) {
             kept.retain(|delete| tried.insert(delete.pod.uid.clone()));
             replay_deletes(hub, link, route, kept).await;
         }
+        let at = *again.get_or_insert_with(|| Instant::now() + DELETE_AGAIN);
         if hub.calls.has_pending(&link.plugin)
-            && timeout_at(again, route.nudges.deletes.notified()).await.is_err()
+            && timeout_at(at, route.nudges.deletes.notified()).await.is_err()
         {
             tried.clear();
-            again = Instant::now() + DELETE_AGAIN;
+            again = None;
         }
     }
 }

@@ -8,6 +8,7 @@ use towline::{
     connection::Config,
     hub::{DeleteWhenOffline, Hub, HubConfig},
     interlink::Pod,
+    limits,
     wire::{Status, request::Op},
 };
 
@@ -96,6 +97,18 @@ async fn a_plugin_that_is_too_busy_for_a_delete_gets_it_again() {
     deleting.await.unwrap().unwrap();
     link.next().await.deleted();
     until("replayed", || metric(&hub, "towline_deletes_pending") == "0").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_delete_that_took_all_its_time_is_not_repeated_at_once() {
+    let (hub, site) = (hub(), Arc::new(Site::default()));
+    connect(&hub, &site).await.cut().await;
+    delete(&hub).await.unwrap().unwrap();
+    let mut link = connect(&hub, &site).await;
+    let _unanswered = link.next().await;
+    let began = Instant::now();
+    link.next().await.deleted();
+    assert!(began.elapsed() >= limits::DELETE_TIMEOUT + Duration::from_secs(10));
 }
 
 #[tokio::test(start_paused = true)]
